@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""One of three incidents under kwitness: `run.py silent-oom | slots | torn-file [--report FILE]`. Root; see README.md here."""
+"""One of three incidents under kwitness: `run.py silent-oom | slots | torn-file [--report FILE]`.
+Root; see README.md here."""
 
 import argparse
 import os

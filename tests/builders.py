@@ -1,4 +1,5 @@
-"""Stories of processes, told as the kernel would: every step is wire bytes, so that the whole core is under test."""
+"""Stories of processes, told as the kernel would: every step is wire bytes, so that the whole core
+is under test."""
 
 from __future__ import annotations
 
@@ -232,7 +233,8 @@ class Story:
     def service(
         self, *argv: str, uid: int = 1000, before: str = "/usr/lib/systemd/systemd", **other: Any
     ) -> ProcessKey:
-        """A program that root's service manager starts for a user: one exec with uid 0 before it and `uid` after it."""
+        """A program that root's service manager starts for a user:
+        one exec with uid 0 before it and `uid` after it."""
         manager = self.fork(NOBODY, uid=0)
         self.exec(manager, "manager", uid=0, executable=before)
         key = self.fork(manager, uid=0)

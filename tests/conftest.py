@@ -1,4 +1,5 @@
-"""Async tests on both loops, leaked descriptors, and the rule for tests that need more than a laptop."""
+"""Async tests on both loops, leaked descriptors, and the rule for tests that need more
+than a laptop."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ REQUIRED = set(filter(None, os.environ.get("KWITNESS_TEST_REQUIRE", "").split(",
 
 
 def missing(kind: str, reason: str) -> None:
-    """Skips with the reason, unless KWITNESS_TEST_REQUIRE names the kind: then the same reason is a failure."""
+    """Skips with the reason, unless KWITNESS_TEST_REQUIRE names the kind:
+    then the same reason is a failure."""
     if kind in REQUIRED:
         pytest.fail(f"KWITNESS_TEST_REQUIRE names {kind}, but {reason}", pytrace=False)
     pytest.skip(reason)
@@ -90,7 +92,8 @@ def no_leaked_descriptors() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def live_check(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Everything that any exporter of this process sends in a test must be what the registry says."""
+    """Everything that any exporter of this process sends in a test must be what
+    the registry says."""
     from receiver.export.pipeline import Pipeline
     from tests.livecheck import check_bytes
 

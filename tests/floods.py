@@ -1,4 +1,5 @@
-"""Floods that an unprivileged user can make for free, and a victim's task of another user, to see what is left of it."""
+"""Floods that an unprivileged user can make for free, and a victim's task of another user,
+to see what is left of it."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ while True:
     "execs": """
 while True: os.waitpid(os.posix_spawn("/bin/true", ["true", "x" * 3000], {}), 0)
 """,
-    # the child has a handler and never runs it: each call is a signal by somebody else, and most find one pending
+    # the child has a handler and never runs it: each call is a signal by somebody else,
+    # and most find one pending
     "signals": """
 r, w = os.pipe()
 pid = os.fork()
@@ -163,7 +165,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def hypotheses(self) -> list[Hypothesis]:
-        """Of all incidents: on a busy machine a neighbour that takes the CPU is a true one beside the kill."""
+        """Of all incidents: on a busy machine a neighbour that takes the CPU is a true one beside
+        the kill."""
         if self.report is None:
             return []
         return [
@@ -194,7 +197,8 @@ def _outcome(observer: Observer, execution: Execution | None, flooder: Execution
 def attack(
     kind: str, *, watched: bool = False, titles: int = 0, config: SourceConfig | None = None
 ) -> Outcome:
-    """The victim's task, with `titles` renames before each of its children, while the flood goes on. Without a kind: in peace."""
+    """The victim's task, with `titles` renames before each of its children, while the flood goes
+    on. Without a kind: in peace."""
     return asyncio.run(_attack(kind, watched, titles, config or SourceConfig()))
 
 

@@ -1,4 +1,5 @@
-"""Recordings that are damaged on purpose, and the commands that read recordings, in this process."""
+"""Recordings that are damaged on purpose, and the commands that read recordings,
+in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A file system of its own for one command: small, full or read-only. Mounted in a mount namespace that ends with the command."""
+"""A file system of its own for one command: small, full or read-only.
+Mounted in a mount namespace that ends with the command."""
 
 from __future__ import annotations
 
@@ -10,13 +11,17 @@ from tests.conftest import missing
 
 ROOT = Path(__file__).parent.parent
 _NO_MOUNT = 97
-_SCRIPT = f'mount -t tmpfs -o "size=$1,mode=0700" none "$2" || exit {_NO_MOUNT}; cd "$3" && shift 3 && exec "$@"'
+_SCRIPT = (
+    f'mount -t tmpfs -o "size=$1,mode=0700" none "$2" || exit {_NO_MOUNT}; '
+    'cd "$3" && shift 3 && exec "$@"'
+)
 
 
 def run_on_small_disk(
     folder: Path, command: list[str], *, size: str = "256k"
 ) -> subprocess.CompletedProcess[str]:
-    """Runs the command with an empty tmpfs of this size at `folder`. Skips where nothing can be mounted."""
+    """Runs the command with an empty tmpfs of this size at `folder`.
+    Skips where nothing can be mounted."""
     if os.geteuid() != 0:
         missing("live", "mounting needs root")
     full = [

@@ -1,4 +1,5 @@
-"""Connections, samples and waits as the core sees them: what is told, what is not, and that all of it is bounded."""
+"""Connections, samples and waits as the core sees them: what is told, what is not,
+and that all of it is bounded."""
 
 from __future__ import annotations
 

@@ -258,7 +258,8 @@ def test_a_time_that_cannot_be_read_is_refused_in_one_line(name: str, value: obj
 
 
 def test_the_start_of_an_alert_selects_the_runs_of_that_time() -> None:
-    """An alert fires after what it is about. Its zone counts, and work of another time is not meant."""
+    """An alert fires after what it is about. Its zone counts, and work of another time
+    is not meant."""
     story = Story()
     story.core.history = History()
     failed = story.task("load", run="r1")

@@ -46,7 +46,8 @@ def supervisor(story: Story) -> ProcessKey:
 
 def begin(story: Story, worker: ProcessKey, **names: object) -> ProcessKey:
     """The supervisor opens the attempt's log and forks the task."""
-    story.opens(worker, log_path(**names), APPEND, opened_flags=int(OpenedFlag.IN_FOLDER_OF_USER))  # type: ignore[arg-type]
+    path = log_path(**names)  # type: ignore[arg-type]
+    story.opens(worker, path, APPEND, opened_flags=int(OpenedFlag.IN_FOLDER_OF_USER))
     return story.fork(worker)
 
 
@@ -80,9 +81,7 @@ def test_a_task_is_the_next_fork_of_who_opened_its_log() -> None:
     assert of(story, worker) == of(story, other) == []
 
 
-def test_what_a_child_was_given_agrees_with_the_log_and_a_missing_map_index_is_no_contradiction() -> (
-    None
-):
+def test_what_a_child_was_given_agrees_with_the_log_and_no_map_index_is_no_contradiction() -> None:
     story = Story()
     task = begin(story, supervisor(story), task="load", index=1)
     child = story.spawn(task, "bash", environ=airflow("load"))
@@ -501,7 +500,8 @@ def test_a_broken_recogniser_is_switched_off_and_the_others_go_on() -> None:
 
 @pytest.mark.parametrize("argv", [(), ("",), ("-",)], ids=["none", "empty", "dash"])
 def test_a_program_without_arguments_breaks_no_recogniser(argv: tuple[str, ...]) -> None:
-    """execve(2) takes an empty list, and a recording of a command has no arguments of other processes."""
+    """execve(2) takes an empty list, and a recording of a command has no arguments of other
+    processes."""
     story = Story()
     names = sorted({name for r in RECOGNISERS for name in r.programs})
     assert len(names) > 20
@@ -544,7 +544,8 @@ def test_rules_of_the_user_come_first() -> None:
 
 
 def steps_of_one_task(*ends: tuple[str, bool]) -> Story:
-    """A script that nobody knows runs the commands of one task one after another: (its argument, whether it is OOM-killed)."""
+    """A script that nobody knows runs the commands of one task one after another:
+    (its argument, whether it is OOM-killed)."""
     story = with_rules(
         Rule(
             system="loader",
@@ -615,7 +616,10 @@ SLICE = POD.replace("-", "_")  # as systemd wants it
             ),
         ),
         (
-            f"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{SLICE}.slice/cri-containerd-{ID}.scope",
+            (
+                f"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{SLICE}.slice/"
+                f"cri-containerd-{ID}.scope"
+            ),
             ContainerIdentity(
                 container_id=ID,
                 runtime="containerd",

@@ -1,4 +1,5 @@
-"""The core under more of everything than it keeps: memory stays within its bound, and what is forgotten is counted."""
+"""The core under more of everything than it keeps: memory stays within its bound,
+and what is forgotten is counted."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from tests.builders import Story
 
 
 def test_100_000_files_50_000_connections_10_000_processes() -> None:
-    """All alive at once, all of one task. The figure is Python's own memory; the bound is twice what was measured (177 MiB)."""
+    """All alive at once, all of one task. The figure is Python's own memory;
+    the bound is twice what was measured (177 MiB)."""
     story = Story(CoreOptions(process_limit=20_000))
     root = story.command("bash", "-c", "x")
     gc.collect()

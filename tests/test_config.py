@@ -1,4 +1,5 @@
-"""kwitness.toml: bad files are refused before anything is attached, with the line and what to do."""
+"""kwitness.toml: bad files are refused before anything is attached, with the line and
+what to do."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ def test_without_a_file_the_defaults_hold() -> None:
 def test_a_whole_file(tmp_path: Path) -> None:
     path = tmp_path / "kwitness.toml"
     path.write_text(
-        '[kernel]\nlifecycle_ring_bytes = 8192\n[core]\nredaction = "strip"\n[privileges]\ndrop = false\n[admin]\nport = 0\n'
+        '[kernel]\nlifecycle_ring_bytes = 8192\n[core]\nredaction = "strip"\n[privileges]\n'
+        "drop = false\n[admin]\nport = 0\n"
     )
     config = load(path)
     assert (config.kernel.lifecycle_ring_bytes, config.core.redaction, config.privileges.drop) == (

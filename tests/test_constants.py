@@ -1,4 +1,5 @@
-"""What both halves need exists once: in bpf/events.h, and generated from it in receiver/constants.py."""
+"""What both halves need exists once: in bpf/events.h, and generated from it in
+receiver/constants.py."""
 
 from __future__ import annotations
 

@@ -593,9 +593,8 @@ def test_what_was_not_observed_of_a_task_is_in_its_report() -> None:
         Blind("interrupted", began + 100 * MS, 0, why="the helper was killed"), story.now
     )
     (late, on) = [u.text for u in story.core.case(execution, story.now + SECOND).unseen]
-    assert (
-        late
-        == "the first at most 0.056 s of system calls of 2 processes (the hooks were attached later)"
+    assert late == (
+        "the first at most 0.056 s of system calls of 2 processes (the hooks were attached later)"
     )
     assert on == "system calls from 0.100 s on (the helper was killed)"
     story.core.missing.note_blind(
@@ -777,7 +776,8 @@ def test_work_inside_of_a_command_that_we_started_has_no_rate(
 def test_a_claim_is_compared_with_few_others_however_many_there_are(
     monkeypatch: pytest.MonkeyPatch, mapped: bool
 ) -> None:
-    """Comparing each with all stopped the service for minutes: 6,000 claims by a user were 18 million comparisons."""
+    """Comparing each with all stopped the service for minutes:
+    6,000 claims by a user were 18 million comparisons."""
     compared = 0
     agrees = Identity.agrees
 
@@ -895,7 +895,8 @@ def test_garbage_in_a_batch_is_counted_and_the_rest_goes_on(garbage: list[bytes]
 
 
 def test_a_child_whose_files_are_heard_of_before_its_fork_has_its_name() -> None:
-    """Two rings are read one after the other: what happens between belongs to a process that the first has not told of yet."""
+    """Two rings are read one after the other: what happens between belongs to a process that the
+    first has not told of yet."""
     story = Story()
     root = story.command("bash", "x")
     child = ProcessKey(4242, story.now)

@@ -22,23 +22,35 @@ RUN_BY = {
     "make test": "CI make test",
     "make wheel": "CI make wheel",
     "make up": "tests/stack/test_stack.py::test_jaeger_shows_run_task_and_process",
-    "COMPOSE_PROFILES=": "tests/stack/test_stack.py::test_victorialogs_finds_the_kill_by_the_name_of_its_task",
+    "COMPOSE_PROFILES=": (
+        "tests/stack/test_stack.py::test_victorialogs_finds_the_kill_by_the_name_of_its_task"
+    ),
     "make demo-stack": "tests/stack/test_stack.py::test_jaeger_shows_run_task_and_process",
     "make down": "tests/stack/conftest.py::stack",
-    ".venv/bin/kwitness check --explain": "tests/live/test_commands.py::test_explain_reads_recordings_without_privileges",
+    ".venv/bin/kwitness check --explain": (
+        "tests/live/test_commands.py::test_explain_reads_recordings_without_privileges"
+    ),
     ".venv/bin/kwitness check": "tests/live/test_commands.py::test_check_says_ready",
-    ".venv/bin/kwitness run --report": "tests/live/test_commands.py::test_run_as_json_and_as_report",
-    ".venv/bin/kwitness run --live": "tests/live/test_commands.py::test_each_task_has_a_line_when_it_starts_and_rules_name_it",
+    ".venv/bin/kwitness run --report": (
+        "tests/live/test_commands.py::test_run_as_json_and_as_report"
+    ),
+    ".venv/bin/kwitness run --live": (
+        "tests/live/test_commands.py::test_each_task_has_a_line_when_it_starts_and_rules_name_it"
+    ),
     ".venv/bin/kwitness run": "tests/live/test_commands.py::test_run_gives_the_commands_own_status",
     "mkdir -p /tmp/otel": "tests/e2e/collector.py::Collector",
     "OTELCOL_OUTPUT=": "tests/e2e/collector.py::Collector",
     "OTEL_EXPORTER_OTLP_ENDPOINT=": "tests/frameworks/test_incidents.py::incident",
     'curl -s -H "Authorization': "tests/stack/test_stack.py::test_an_incident_is_told_to_everybody",
     "curl -s http://127.0.0.1:9464/tree": "tests/test_admin.py::test_",
-    "sudo OTEL_EXPORTER": "tests/live/test_unit.py::test_it_serves_with_two_capabilities_and_tells_its_supervisor",
+    "sudo OTEL_EXPORTER": (
+        "tests/live/test_unit.py::test_it_serves_with_two_capabilities_and_tells_its_supervisor"
+    ),
     "sudo python3 -m venv": "tests/deploy/test_wheel.py::test_it_runs_from_where_it_is_installed",
     "sudo install": "tests/deploy/test_manifests.py::test_the_unit_is_confined",
-    "sudo systemctl enable": "tests/live/test_unit.py::test_it_serves_with_two_capabilities_and_tells_its_supervisor",
+    "sudo systemctl enable": (
+        "tests/live/test_unit.py::test_it_serves_with_two_capabilities_and_tells_its_supervisor"
+    ),
     "docker-compose exec": "tests/stack/test_stack.py::test_an_incident_is_told_to_everybody",
     "examples/run.py": "tests/frameworks/test_incidents.py::incident",
     "sudo examples/run.py": "tests/frameworks/test_incidents.py::incident",

@@ -67,8 +67,8 @@ def test_the_signal_that_ends_a_process_is_not_also_the_request_before_it(
 
 @pytest.mark.parametrize("answer", [True, False])
 def test_an_answer_below_a_failure_is_not_its_culprit(answer: bool) -> None:
-    """`grep` that finds nothing inside a step that then fails with 3: the step failed. A program that fails inside of it is another
-    matter."""
+    """`grep` that finds nothing inside a step that then fails with 3: the step failed.
+    A program that fails inside of it is another matter."""
     story = Story()
     root = story.command("bash", "job.sh")
     step = story.spawn(root, "bash", "load.sh")
@@ -100,7 +100,8 @@ def test_a_timer_of_its_own_is_the_kernels_signal(code: int, kind: str) -> None:
 
 
 def test_a_success_of_another_command_takes_no_failure_back() -> None:
-    """A retry has the same arguments. `load.py a` that works says nothing about `load.py b` that failed."""
+    """A retry has the same arguments. `load.py a` that works says nothing about `load.py
+    b` that failed."""
     found = []
     for retried in ("b", "a"):
         story = Story()

@@ -1,4 +1,5 @@
-"""A process that is forgotten leaves no row behind, and every row is bounded and counts what it drops."""
+"""A process that is forgotten leaves no row behind, and every row is bounded and counts
+what it drops."""
 
 from __future__ import annotations
 

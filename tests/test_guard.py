@@ -1,4 +1,5 @@
-"""No traceback for any input: usage, surroundings, output that nobody takes, Ctrl-C at any moment, and faults of ours."""
+"""No traceback for any input: usage, surroundings, output that nobody takes, Ctrl-C at any moment,
+and faults of ours."""
 
 from __future__ import annotations
 
@@ -179,7 +180,8 @@ def test_variables_that_cannot_be_meant_are_one_line_and_78(
 
 
 def test_ctrl_c_at_any_moment_is_no_traceback() -> None:
-    """From the first line of ours on. Before it there is only the interpreter, which is asked to tell when it is there."""
+    """From the first line of ours on. Before it there is only the interpreter, which is asked to
+    tell when it is there."""
     dice = random.Random(1)
     started = "import os; os.write(1, b'x'); " + ENTRY
     for _ in range(12):
@@ -210,7 +212,10 @@ def test_an_ignored_ctrl_c_stays_ignored() -> None:
         [
             sys.executable,
             "-c",
-            "import signal; from receiver.cli import guard; guard.prepare(); print(signal.getsignal(2).name)",
+            (
+                "import signal; from receiver.cli import guard; guard.prepare(); "
+                "print(signal.getsignal(2).name)"
+            ),
         ],
         capture_output=True,
         text=True,
@@ -231,7 +236,8 @@ def test_a_fault_of_ours_is_one_line_with_its_traceback_in_a_file(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delenv("KWITNESS_DEBUG", raising=False)
     for number in range(3):
-        assert guard.guarded(lambda number=number: _fails(ArithmeticError(f"a\nb {number}"))) == 70  # type: ignore[misc]
+        fault = ArithmeticError(f"a\nb {number}")
+        assert guard.guarded(lambda fault=fault: _fails(fault)) == 70  # type: ignore[misc]
         err = capsys.readouterr().err
         assert err.startswith("kwitness: internal error: ArithmeticError at test_guard.py:")
         assert err[:-1].isprintable()
@@ -276,7 +282,10 @@ def test_what_else_ends_a_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_the_system_refuses_is_no_fault_of_ours() -> None:
-    script = "import sys; from receiver.cli import guard\ndef f(): raise OSError(28, 'No space left on device', '/x')\n"
+    script = (
+        "import sys; from receiver.cli import guard\n"
+        "def f(): raise OSError(28, 'No space left on device', '/x')\n"
+    )
     script += "sys.exit(guard.guarded(f))"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=ROOT

@@ -1,4 +1,5 @@
-"""Which file is whole, and who reads what somebody left half done: stories that fire, and near misses that must not."""
+"""Which file is whole, and who reads what somebody left half done:
+stories that fire, and near misses that must not."""
 
 from __future__ import annotations
 
@@ -288,7 +289,8 @@ def test_a_denied_file_is_told_when_its_process_fails() -> None:
 
 
 def lock_refusals(story: Story, *counts: int) -> ProcessKey:
-    """A worker that is refused a lock; each record has the count so far, as the kernel half sends them."""
+    """A worker that is refused a lock; each record has the count so far, as the kernel
+    half sends them."""
     worker = story.task("load")
     for count in counts:
         failing(
@@ -430,7 +432,8 @@ def test_what_is_read_in_several_openings_is_read_together() -> None:
 
 
 def test_an_empty_file_that_a_writer_has_open_is_still_that_writers() -> None:
-    """A second opening before the first byte begins no new version; one after the first writer is gone does."""
+    """A second opening before the first byte begins no new version;
+    one after the first writer is gone does."""
     for gone in (False, True):
         story = Story()
         first, second = story.task("extract"), story.task("load")

@@ -1,4 +1,5 @@
-"""Attacks on our HTTP listener, in a short form: idle floods, slow and large requests, no descriptors, and what is no HTTP."""
+"""Attacks on our HTTP listener, in a short form: idle floods, slow and large requests,
+no descriptors, and what is no HTTP."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ TOKEN = b"Authorization: Bearer secret\r\n"
 
 
 def application(listener: list[SocketListener]) -> web.Application:
-    """/open for everybody, /closed with the token, /large an answer of 64 MiB, /broken a mistake."""
+    """/open for everybody, /closed with the token, /large an answer of 64 MiB,
+    /broken a mistake."""
 
     async def closed(request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != "Bearer secret":

@@ -1,4 +1,5 @@
-"""Listeners of the core: what they are told, in which order, and that none harms the core or another one."""
+"""Listeners of the core: what they are told, in which order, and that none harms the core or
+another one."""
 
 from __future__ import annotations
 

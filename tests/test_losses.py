@@ -1,4 +1,5 @@
-"""Lost events mark the works that they may concern: those of the user whose share was used up, or all."""
+"""Lost events mark the works that they may concern: those of the user whose share was used up,
+or all."""
 
 from __future__ import annotations
 

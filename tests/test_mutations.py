@@ -1,4 +1,5 @@
-"""A damaged recording is refused in one line, or read as far as it goes: no traceback, whatever is in it and whoever reads it."""
+"""A damaged recording is refused in one line, or read as far as it goes:
+no traceback, whatever is in it and whoever reads it."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ FILES = 160
 
 @pytest.fixture(autouse=True)
 def live_check() -> None:
-    """In place of the one of all tests: what a damaged recording claims (a time of 0) is encoded, and need not be plausible."""
+    """In place of the one of all tests: what a damaged recording claims (a time of 0) is encoded,
+    and need not be plausible."""
 
 
 @pytest.mark.parametrize("part", range(4))

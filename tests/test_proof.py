@@ -1,8 +1,9 @@
-"""Forgeries: what a user without root can make of names, titles, environments, paths, trees and copies of programs.
+"""Forgeries: what a user without root can make of names, titles, environments, paths,
+trees and copies of programs.
 
-ALICE (uid 1001) is the user of the service that is forged, MALLORY (uid 1000) has an account on the same host. Whatever
-Mallory does, before, during or after Alice's run: his work is not certain, and hers has the trace, the spans, the result, the
-metrics and the incidents that it has without him.
+ALICE (uid 1001) is the user of the service that is forged, MALLORY (uid 1000) has an account on the
+same host. Whatever Mallory does, before, during or after Alice's run: his work is not certain, and
+hers has the trace, the spans, the result, the metrics and the incidents that it has without him.
 """
 
 from __future__ import annotations
@@ -246,9 +247,8 @@ def test_a_forgery_is_not_certain_and_leaves_the_real_run_as_it_is(
     forge: Callable[[Story], None], when: str
 ) -> None:
     story, alone = Story(), Story()
-    for _ in range(
-        6
-    ):  # clocks and pids of both stories differ: only names and users are in the ids that are compared
+    # clocks and pids of both stories differ: only names and users are in the ids that are compared
+    for _ in range(6):
         alone.fork(NOBODY)
     expected = real(alone)
     if when == "before":
@@ -290,7 +290,9 @@ def test_the_evidence_says_what_is_missing() -> None:
         script_named_airflow: "the package of airflow was not seen when it was imported",
         a_title_of_version_3: "no process that runs the program of airflow has forked it",
         a_copied_interpreter: "the package of airflow was not seen",
-        a_shadow_package: "nothing shows that root, a service manager or a container started it as uid 1000",
+        a_shadow_package: (
+            "nothing shows that root, a service manager or a container started it as uid 1000"
+        ),
         by_his_own_manager: "nothing shows that root",
         by_su_of_his_own: "nothing shows that root",
         in_a_cgroup_of_his_own: "nothing shows that root",
@@ -319,7 +321,8 @@ def lacking(**facts: Any) -> str:
 
 def test_each_fact_is_needed() -> None:
     assert lacking().startswith(
-        "certain: the attempt's log file, opened by its supervisor: airflow scheduler of uid 1001, started by"
+        "certain: the attempt's log file, opened by its supervisor: airflow scheduler of uid 1001, "
+        "started by"
     )
     assert lacking(opened_flags=0).startswith("probable: ") and "the folder of the file" in lacking(
         opened_flags=0
@@ -386,7 +389,8 @@ def test_an_airflow_of_his_own_is_certain_of_his_own_work_only() -> None:
 def test_a_service_that_was_there_before_us_is_not_contradicted_by_the_one_of_another_user() -> (
     None
 ):
-    """Two instances with equal names, both started by root: of one the import was not seen. Its work is probable, and whole."""
+    """Two instances with equal names, both started by root: of one the import was not seen.
+    Its work is probable, and whole."""
     for first_is_old in (True, False):
         story = Story()
 
@@ -498,8 +502,9 @@ def test_no_recogniser_gets_around_the_gate() -> None:
     )
 
 
-# One command line, environment or file per framework that names a run which is not its own process's: the ones that can
-# collide. The others (cron, dbt, luigi, make, papermill, snakemake, great_expectations) number a run by their own process.
+# One command line, environment or file per framework that names a run which is not its own
+# process's: the ones that can collide. The others (cron, dbt, luigi, make, papermill, snakemake,
+# great_expectations) number a run by their own process.
 def prefect(story: Story, uid: int) -> ProcessKey:
     environ = ("PREFECT__FLOW_RUN_ID=f1", "PREFECT__FLOW_NAME=payroll")
     return story.spawn(NOBODY, "python3", "-m", "prefect.engine", uid=uid, environ=environ)
@@ -674,7 +679,8 @@ def test_the_port_of_a_driver_is_no_key_to_its_work() -> None:
 
 
 def test_better_names_do_not_take_the_place_of_other_work() -> None:
-    """Two runs of one user say that they are the same run of Dagster: the second keeps its own place."""
+    """Two runs of one user say that they are the same run of Dagster:
+    the second keeps its own place."""
     story = Story()
     path = "/home/storage/0f0f0f0f-0000-4000-8000-000000000001/compute_logs/x.out"
     jobs = [
@@ -690,7 +696,8 @@ def test_better_names_do_not_take_the_place_of_other_work() -> None:
 
 
 def test_nobody_speaks_for_the_process_of_another_user() -> None:
-    """A child that has another user binds its parent: Prefect's temporary server names the script that started it."""
+    """A child that has another user binds its parent: Prefect's temporary server names the script
+    that started it."""
     story = Story()
     script = story.spawn(NOBODY, "python3", "flow.py", uid=ALICE)
     server = story.spawn(

@@ -1,4 +1,5 @@
-"""Recordings: what goes in comes out, what must not go in does not, and what is damaged is refused in one line."""
+"""Recordings: what goes in comes out, what must not go in does not, and what is damaged is refused
+in one line."""
 
 from __future__ import annotations
 
@@ -252,7 +253,8 @@ STRANGER = "stranger-argument"
 
 
 def of_command(path: Path, *, whole: bool = False) -> tuple[Story, ProcessKey]:
-    """A command beside a stranger that has arguments, a title, files, names and connections, and that kills it in the end."""
+    """A command beside a stranger that has arguments, a title, files, names and connections,
+    and that kills it in the end."""
     story = Story(CoreOptions(only_commands=True))
     scope = None if whole else CommandScope()
     recorder = Recorder(

@@ -289,7 +289,10 @@ def test_any_bytes_give_valid_text(raw: bytes) -> None:
 def test_a_long_command_line_keeps_both_ends_and_nothing_that_may_be_a_secret_behind_the_gap() -> (
     None
 ):
-    raw = b"java\0-cp\0/a.jar:/b\0\x01\x01\x01\0ar:/c.jar\0hunter2\0org.apache.spark.deploy.SparkSubmit\0--name\0etl\0"
+    raw = (
+        b"java\0-cp\0/a.jar:/b\0\x01\x01\x01\0ar:/c.jar\0hunter2\0"
+        b"org.apache.spark.deploy.SparkSubmit\0--name\0etl\0"
+    )
     redactor = Redactor()
     kept = redactor.argv(raw)
     assert kept == (
@@ -396,7 +399,8 @@ def _screaming(name: str) -> str:
 
 
 def test_every_text_of_every_record_goes_through_it() -> None:
-    """Whatever text field an event has, a token in it does not come out: neither decoded nor recorded."""
+    """Whatever text field an event has, a token in it does not come out:
+    neither decoded nor recorded."""
     from receiver import events
 
     token = "ghp_abcdefghijklmnopqrstuvwxyz0123456789"
@@ -539,7 +543,8 @@ def test_learnt_words_are_bounded() -> None:
     ],
 )
 def test_hostile_lines_come_out_as_text(hostile: str) -> None:
-    """4,096 bytes are what the kernel half sends. No pattern may take more than linear steps: this must simply return."""
+    """4,096 bytes are what the kernel half sends. No pattern may take more than linear steps:
+    this must simply return."""
     raw = hostile.encode()[:4096]
     for value in (
         *Redactor().argv(raw),

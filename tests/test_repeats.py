@@ -1,4 +1,5 @@
-"""Failures that come again and again are a few records with counts, and no failure is in none of them."""
+"""Failures that come again and again are a few records with counts, and no failure is in
+none of them."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ def failures(story: Story) -> list[LogRecord]:
 
 
 def counts(records: list[LogRecord]) -> list[int]:
-    return [int(attributes(r).get(sc.PIPELINE_REPEAT_COUNT, 1)) for r in records]  # type: ignore[arg-type]
+    found = (attributes(r).get(sc.PIPELINE_REPEAT_COUNT, 1) for r in records)
+    return [int(count) for count in found]  # type: ignore[arg-type]
 
 
 def total(story: Story) -> int:

@@ -194,7 +194,8 @@ def test_a_link_on_the_way_is_followed_when_nobody_else_can_change_it(
 def test_a_link_that_another_user_can_change_is_not_followed(
     tmp_path: Path, kernel: str, folder_mode: int, owner: int
 ) -> None:
-    """In a sticky folder by who made it, in an open folder by who may rename; also where fs.protected_symlinks is off."""
+    """In a sticky folder by who made it, in an open folder by who may rename;
+    also where fs.protected_symlinks is off."""
     need_root()
     (tmp_path / "target").mkdir()
     (tmp_path / "open").mkdir()

@@ -1,4 +1,5 @@
-"""The session is the only entrance to the core: what a live run was told is recorded, and a replay makes the same of it."""
+"""The session is the only entrance to the core: what a live run was told is recorded,
+and a replay makes the same of it."""
 
 from __future__ import annotations
 
@@ -452,7 +453,8 @@ def walks_over_sets(tree: ast.AST) -> list[str]:
 
 
 def test_the_core_walks_over_no_set() -> None:
-    """The order of a set of texts is another one in each process, so a replay would give other bytes."""
+    """The order of a set of texts is another one in each process, so a replay would
+    give other bytes."""
     assert walks_over_sets(ast.parse("for k in a.keys() | b.keys(): pass")) == [
         "a.keys() | b.keys()"
     ]

@@ -118,9 +118,9 @@ def test_the_story_is_in_order_and_escaped() -> None:
     assert execution is not None
     text = timeline.text(execution)
     words = [line.split()[1] for line in text.splitlines()]
-    assert (
-        " ".join(words)
-        == "fork exec fork exec opens closes opens closes opens closes rename opens closes tcp fails exit exit"
+    assert " ".join(words) == (
+        "fork exec fork exec opens closes opens closes opens closes rename opens closes tcp "
+        "fails exit exit"
     )
     assert "\x1b" not in text and "closes" in text and "/data/clean.tmp: read 0, wrote 5" in text
 

@@ -1,4 +1,5 @@
-"""The status in the last row: an emulated terminal shows the command's output as one without that row does."""
+"""The status in the last row: an emulated terminal shows the command's output as one without that
+row does."""
 
 from __future__ import annotations
 

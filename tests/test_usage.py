@@ -1,4 +1,5 @@
-"""What the looks at a process say: when it is short of something, when it is idle, who took what."""
+"""What the looks at a process say: when it is short of something, when it is idle,
+who took what."""
 
 from __future__ import annotations
 
@@ -73,7 +74,8 @@ def test_a_process_with_two_percent_of_a_cpu_is_at_work(permille: int, idle: boo
 
 
 def test_the_longest_time_of_nothing_is_kept_with_its_waits() -> None:
-    """Four seconds in a lock, some work, one second in another call: the four seconds are what is asked for later."""
+    """Four seconds in a lock, some work, one second in another call:
+    the four seconds are what is asked for later."""
     story = Story()
     worker = story.task("transform")
     cpu = SECOND
@@ -109,7 +111,8 @@ def test_pages_are_read_back_for_want_of_memory_only_in_a_full_cgroup(
 
 
 def test_a_neighbour_that_shrank_took_nothing() -> None:
-    """The kernel tells the change as 64 bits: what was given back must not look like all memory there is."""
+    """The kernel tells the change as 64 bits: what was given back must not look like all memory
+    there is."""
     story, table = Story(), Neighbours()
 
     def note(event: object) -> None:
@@ -158,7 +161,8 @@ def test_growth_is_told_when_the_limit_is_near_in_bytes_and_in_time(
 
 
 def test_looks_at_a_young_process_are_points_of_its_curve_and_no_sample() -> None:
-    """They come five times a second: a condition that holds in so many samples in a row is not counted by them."""
+    """They come five times a second: a condition that holds in so many samples in a row is not
+    counted by them."""
     story = Story()
     step = story.task("load")
     for number in range(10):

@@ -1,4 +1,5 @@
-"""Wire bytes and values: round trips, and a decoder that nothing gets out of but values and counted errors."""
+"""Wire bytes and values: round trips, and a decoder that nothing gets out of but values
+and counted errors."""
 
 from __future__ import annotations
 
@@ -126,7 +127,8 @@ def test_a_value_that_its_field_cannot_have_is_a_counted_decode_error(
     enums = {
         f.name: int(max(ENUMS[f.name])) for f in msgspec.structs.fields(kind) if f.name in ENUMS
     }
-    subject = {"process": root} if "process" in kind.__struct_fields__ else {}  # type: ignore[attr-defined]
+    fields = kind.__struct_fields__  # type: ignore[attr-defined]
+    subject = {"process": root} if "process" in fields else {}
     event = kind(
         **(
             _blank(kind)

@@ -81,7 +81,8 @@ def configuration() -> str:
 
 def manual() -> str:
     top = parser()
-    top.man_short_description = "the kernel's witness statement for data pipelines"  # type: ignore[attr-defined]
+    short = "the kernel's witness statement for data pipelines"
+    top.man_short_description = short  # type: ignore[attr-defined]
     return re.sub(
         r"^\.TH .*$",
         '.TH KWITNESS "1" "" "kwitness" "User Commands"',

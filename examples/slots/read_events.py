@@ -1,5 +1,6 @@
-"""Reads objects of S3 through a pool of two connections. In the middle of two reads the credentials expire: both readers keep
-their connections while one of them asks STS for new ones, by the web identity token that it was given.
+"""Reads objects of S3 through a pool of two connections. In the middle of two reads the credentials
+expire: both readers keep their connections while one of them asks STS for new ones,
+by the web identity token that it was given.
 
 `read_events.py S3_PORT STS_PORT TOKEN_FILE`
 """
@@ -19,7 +20,10 @@ from botocore.credentials import RefreshableCredentials
 S3, STS, TOKEN, PATIENCE = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), 2.0
 OBJECT = "/lake/partition_date=2024-01-15/big.bin"
 SIGNED = {
-    "Authorization": "AWS4-HMAC-SHA256 Credential=x/20240115/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+    "Authorization": (
+        "AWS4-HMAC-SHA256 Credential=x/20240115/us-east-1/s3/aws4_request, "
+        "SignedHeaders=host, Signature=0"
+    )
 }
 pool = urllib3.HTTPConnectionPool("127.0.0.1", S3, maxsize=2, block=True)
 BEGAN = time.monotonic()
@@ -55,7 +59,8 @@ credentials = RefreshableCredentials("x", "y", "z", expired, refresh, "web")
 
 
 def stream():
-    """Half of the object, then new credentials, then the other half: the connection is held all the time."""
+    """Half of the object, then new credentials, then the other half:
+    the connection is held all the time."""
     answer = pool.urlopen("GET", OBJECT, headers=SIGNED, preload_content=False)
     got = len(answer.read(100_000))
     credentials.get_frozen_credentials()  # all who ask wait for the one that refreshes
@@ -73,7 +78,8 @@ def read(attempts=6):
             return log("read", len(found.data), "bytes")
         except urllib3.exceptions.EmptyPoolError:
             log(
-                f"Failed to read s3:/{OBJECT}: Read timeout after {PATIENCE} s, retrying ({attempt}/{attempts})"
+                f"Failed to read s3:/{OBJECT}: Read timeout after {PATIENCE} s, retrying "
+                f"({attempt}/{attempts})"
             )
     return None
 

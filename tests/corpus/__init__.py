@@ -1,11 +1,13 @@
-"""Two corpora for redaction: texts with a planted secret, and ordinary texts of pipelines without one.
+"""Two corpora for redaction: texts with a planted secret, and ordinary texts of
+pipelines without one.
 
-`secrets.txt` was written from the documentation of the programs before any rule was built, and is split in halves by the hash
-of each line: rules were built from the development half, and the judged half was run at the end. `ordinary.txt` holds shapes
-that are filled with seeded values.
+`secrets.txt` was written from the documentation of the programs before any rule was built, and is
+split in halves by the hash of each line: rules were built from the development half, and the judged
+half was run at the end. `ordinary.txt` holds shapes that are filled with seeded values.
 
-The files with a number were written after the rules, without a look at them. Each was judged once at first sight, before a rule
-was changed for it; that figure is the one that the documents give. Their ordinary lines stand for themselves.
+The files with a number were written after the rules, without a look at them. Each was judged once
+at first sight, before a rule was changed for it; that figure is the one that the documents give.
+Their ordinary lines stand for themselves.
 """
 
 from __future__ import annotations

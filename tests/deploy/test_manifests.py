@@ -1,4 +1,5 @@
-"""What is deployed, read by what will read it: Kubernetes' schemas, systemd's own analysis, the real Collector, our own loader."""
+"""What is deployed, read by what will read it: Kubernetes' schemas, systemd's own analysis,
+the real Collector, our own loader."""
 
 from __future__ import annotations
 

@@ -147,7 +147,8 @@ def _of(items: list[dict[str, Any]], pipeline: str) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def running(place: Path) -> Iterator[Collector]:
-    """One that writes below `place`; skips (or fails, where it is required) when it is not built."""
+    """One that writes below `place`; skips (or fails, where it is required) when it
+    is not built."""
     executable = binary()
     if executable is None:
         missing("e2e", "the Collector is not built (make collector)")

@@ -1,4 +1,5 @@
-"""From the running kernel to a real Collector's files: what it stored, against what the test did."""
+"""From the running kernel to a real Collector's files: what it stored, against what
+the test did."""
 
 from __future__ import annotations
 
@@ -35,7 +36,10 @@ def otlp(collector: Collector, protocol: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("protocol", ["grpc", "http/protobuf", "http/json"])
 def test_a_run_arrives_whole(collector: Collector, protocol: str, tmp_path: Path) -> None:
-    code = "import os, signal; f = open('out.csv', 'w'); f.write('x' * 9000); f.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+    code = (
+        "import os, signal; f = open('out.csv', 'w'); f.write('x' * 9000); f.flush(); "
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
     script = f'{sys.executable} -I -S -c "{code}"; sleep 0.05; exit 0'
     done = subprocess.run(
         [*KWITNESS, "run", "--quiet", "--name", "nightly", "--", "bash", "-c", script],
@@ -230,7 +234,8 @@ def test_a_collector_that_restarts_in_the_middle_misses_nothing(
 def test_without_a_collector_the_service_still_watches_and_still_stops(
     live: None, tmp_path: Path
 ) -> None:
-    """Ready though nobody takes its signals; SIGTERM ends it within its own flush limit, and says what was not sent."""
+    """Ready though nobody takes its signals; SIGTERM ends it within its own flush limit,
+    and says what was not sent."""
     config = tmp_path / "kwitness.toml"
     port = free_port()
     config.write_text(f"shutdown_seconds = 1.0\n[admin]\nport = {port}\n")
@@ -330,7 +335,8 @@ def test_signals_from_replay_and_from_life_are_the_same_bytes(live: None, tmp_pa
 
 
 def items(path: Path) -> list[str]:
-    """Spans and log records as JSON, in order of each signal; metrics count our own work and differ."""
+    """Spans and log records as JSON, in order of each signal;
+    metrics count our own work and differ."""
     found: dict[str, list[str]] = {"spans": [], "logRecords": []}
     for line in path.read_text().splitlines():
         for name, scope, item in (
@@ -365,7 +371,8 @@ def test_ctrl_c_reaches_the_command_and_its_status_comes_back(live: None, tmp_pa
 def test_a_torn_file_is_followed_from_its_writer_to_its_reader(
     collector: Collector, tmp_path: Path
 ) -> None:
-    """The service has no privileges any more when the first task starts: its helper attaches the hook for system calls."""
+    """The service has no privileges any more when the first task starts:
+    its helper attaches the hook for system calls."""
     service, _ = serve(
         tmp_path, collector, OTEL_BSP_SCHEDULE_DELAY="100", OTEL_BLRP_SCHEDULE_DELAY="100"
     )

@@ -1,4 +1,5 @@
-"""The confined service does all of its work: a whole observed pipeline, both protocols, both loops, and nothing is refused."""
+"""The confined service does all of its work: a whole observed pipeline, both protocols, both loops,
+and nothing is refused."""
 
 from __future__ import annotations
 
@@ -57,7 +58,8 @@ class Service:
         config = home / "kwitness.toml"
         grace = "task_grace_seconds = 1\nrun_grace_seconds = 1\nheartbeat_seconds = 1"
         config.write_text(
-            f'[admin]\nport = {self.port}\n[state]\ndirectory = "{home}/{state}"\n[core]\n{grace}\n{settings}\n'
+            f'[admin]\nport = {self.port}\n[state]\ndirectory = "{home}/{state}"\n[core]\n{grace}\n'
+            f"{settings}\n"
         )
         path = [str(home)] if not LOOPS[loop] else [str(home / LOOPS[loop]), str(home)]
         base = {
@@ -169,7 +171,8 @@ def test_a_whole_pipeline_is_observed_and_nothing_is_refused(
             loop == "uvloop"
         )
         crash = f"{PYTHON} -S -c 'import ctypes; ctypes.string_at(0)'"
-        torn = "bash -c 'exec 3> torn; echo half >&3; kill -9 $$'; cat torn > c"  # known by hooks that the helper attaches
+        # known by hooks that the helper attaches
+        torn = "bash -c 'exec 3> torn; echo half >&3; kill -9 $$'; cat torn > c"
         fails = f"{torn}; mv c d; rm d; {crash}; sleep 0.2; exit 3"
         assert work(service, "extract", fails) == 3
         refused = f"{PYTHON} -S -c 'import socket; socket.create_connection((\"127.0.0.1\", 1))'"
@@ -341,7 +344,8 @@ def test_what_it_opens_late_is_still_readable(live: None, home: Path) -> None:
     if not landlock.version():
         missing("landlock", "this kernel has no Landlock")
     code = (
-        "import sys; from receiver.kernel.confinement import Confinement; from receiver.kernel.privileges import drop\n"
+        "import sys; from receiver.kernel.confinement import Confinement; "
+        "from receiver.kernel.privileges import drop\n"
         "guard = Confinement(); drop('nobody'); guard.service([sys.argv[1]])\n"
         "from pathlib import Path\n"
         "print(Path(sys.argv[1], 'f').read_text())\n"

@@ -1,4 +1,5 @@
-"""The ledger, closed exactly: an oracle does a known number of things, and every term from the kernel to the Collector agrees.
+"""The ledger, closed exactly: an oracle does a known number of things, and every term from the
+kernel to the Collector agrees.
 
 seen = filtered + lost + submitted          in the kernel, per kind
 submitted = decoded                         in the core, per kind
@@ -141,7 +142,8 @@ async def test_nothing_is_lost_and_nothing_is_invented(
 async def test_what_a_full_ring_loses_is_counted_to_the_record(
     collector: Collector, tmp_path: Path
 ) -> None:
-    """A ring of one page that nobody reads in time: stored + lost = seen, and the Collector is told how many."""
+    """A ring of one page that nobody reads in time: stored + lost = seen, and the Collector is told
+    how many."""
     observer = await observe(
         collector,
         SourceConfig(lifecycle_ring_bytes=4096, bulk_ring_bytes=4096, drain_interval_seconds=1.0),
@@ -191,7 +193,8 @@ os.wait()
 async def test_the_ledger_closes_for_what_processes_do(
     collector: Collector, tmp_path: Path
 ) -> None:
-    """Files, changes of names, connections, failing calls and samples: kernel, core, queue and Collector agree."""
+    """Files, changes of names, connections, failing calls and samples:
+    kernel, core, queue and Collector agree."""
     hub = Hub(
         from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.http}"}),
         "test",

@@ -1,5 +1,5 @@
-"""Two agents in pid, network and host-name namespaces, a gateway, an insights instance: one run is spread over both "hosts", and
-what host b suffers from began on host a."""
+"""Two agents in pid, network and host-name namespaces, a gateway, an insights instance:
+one run is spread over both "hosts", and what host b suffers from began on host a."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.live, pytest.mark.e2e]
 MEMORY = Path("/sys/fs/cgroup/memory")
 NET = "10.78.0"
-# Addresses in the host's own namespace: of each test process its own, because several suites may run.
+# Addresses in the host's own namespace: of each test process its own, because several
+# suites may run.
 OWN = os.getpid() % 120
 GATEWAY = f"10.77.0.{OWN + 1}"
 OUTSIDE = {1: f"10.79.{2 * OWN}", 2: f"10.79.{2 * OWN + 1}"}
@@ -64,7 +65,8 @@ def listens(pid: int, port: int) -> bool:
 
 
 class Hosts:
-    """Two namespaces with a link between them, and one from each to us: nothing is forwarded, so no firewall has a say."""
+    """Two namespaces with a link between them, and one from each to us:
+    nothing is forwarded, so no firewall has a say."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -124,7 +126,8 @@ class Hosts:
         """kwitness serve as pid 1's child of a pid namespace, with a host name of its own."""
         config = self.place / f"{name}.toml"
         config.write_text(
-            f"[core]\ninclude_addresses = true\ntask_grace_seconds = 1.0\n[privileges]\ndrop = false\n{RULES}"
+            "[core]\ninclude_addresses = true\ntask_grace_seconds = 1.0\n[privileges]\n"
+            f"drop = false\n{RULES}"
         )
         inside = f"hostname host-{name} && exec {sys.executable} -m receiver serve -c {config}"
         shell = self.start(
@@ -179,7 +182,10 @@ class Hosts:
         program = self.place / f"{arguments[0]}.py"
         program.write_text(code)
         join = f"echo $$ > {group}/cgroup.procs; " if group is not None else ""
-        inside = f"nsenter -t {self.agents[name]} -p -n -u -m {sys.executable} -S {program} {' '.join(arguments)}"
+        inside = (
+            f"nsenter -t {self.agents[name]} -p -n -u -m {sys.executable} -S {program} "
+            f"{' '.join(arguments)}"
+        )
         return self.start("sh", "-c", f"{join}exec {inside}", JOB_RUN=run)
 
     def close(self) -> None:

@@ -1,4 +1,5 @@
-"""Two services in two pid namespaces, as on two hosts: each tells its own processes, and the spans of one task join."""
+"""Two services in two pid namespaces, as on two hosts: each tells its own processes,
+and the spans of one task join."""
 
 from __future__ import annotations
 
@@ -19,7 +20,10 @@ INSIDE = """
 set -u
 hostname "$1"
 "$PYTHON" -m receiver serve -c "$2" & service=$!
-for _ in $(seq 200); do [ "$(curl -s "http://127.0.0.1:$3/readyz")" = ready ] && break; sleep 0.1; done
+for _ in $(seq 200); do
+    [ "$(curl -s "http://127.0.0.1:$3/readyz")" = ready ] && break
+    sleep 0.1
+done
 env $(cat "$4") sh -c 'sleep 0.5; sort /etc/hostname > /dev/null; exit 0' "$1-part"
 sleep 0.3
 kill -TERM $service; wait $service

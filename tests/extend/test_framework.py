@@ -1,4 +1,5 @@
-"""A framework in one file: a class with its declarations, and its place in the tuple of recognisers."""
+"""A framework in one file: a class with its declarations, and its place in the tuple of
+recognisers."""
 
 from __future__ import annotations
 

@@ -308,7 +308,10 @@ def seeds(name: str) -> Iterator[bytes]:
             yield datagrams.connection(datagrams.INODE, "10.0.0.1", 80)
             yield datagrams.connection(datagrams.INODE, "fe80::1", 80)
         case "environment":
-            yield b"OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318\0OTEL_EXPORTER_OTLP_HEADERS=a=b,c=%20"
+            yield (
+                b"OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318\0"
+                b"OTEL_EXPORTER_OTLP_HEADERS=a=b,c=%20"
+            )
         case "answer":
             yield b"\xf7\x01120\0" + b"\x0a\x04\x08\x01\x12\x00"
 

@@ -1,4 +1,5 @@
-"""The same program without and under `kwitness run`, by one shell, from one state: what both print must be the same."""
+"""The same program without and under `kwitness run`, by one shell, from one state:
+what both print must be the same."""
 
 from __future__ import annotations
 
@@ -61,7 +62,9 @@ PROGRAMS: dict[str, str] = {
     "terminal": "cut -d' ' -f7 /proc/self/stat",
     "foreground group": "cut -d' ' -f8 /proc/self/stat",
     "descriptors": "find /proc/$$/fd -type l -printf '%f %M %l\\n'",
-    "descriptor flags": "for n in 0 1 2 3 4 9; do echo $n $(grep flags /proc/self/fdinfo/$n 2>&1 | tail -c 9); done",
+    "descriptor flags": (
+        "for n in 0 1 2 3 4 9; do echo $n $(grep flags /proc/self/fdinfo/$n 2>&1 | tail -c 9); done"
+    ),
     "stdin": "readlink /proc/self/fd/0",
     "stderr": "readlink /proc/self/fd/2",
     "terminals": "for n in 0 1 2; do test -t $n; echo $?; done",
@@ -91,8 +94,8 @@ def compare(
     env: dict[str, str] | None = None,
     options: str = "--quiet",
 ) -> tuple[str, str]:
-    """What `command` prints on stdout and stderr, and its status: bare, and under `kwitness run`. `before`: shell code that
-    sets up what both inherit."""
+    """What `command` prints on stdout and stderr, and its status: bare, and under `kwitness run`.
+    `before`: shell code that sets up what both inherit."""
     script = f"""
         shell=$$; {before}
         "$@"; echo "status $?"

@@ -1,4 +1,5 @@
-"""A live source whose events tests compare with what they did themselves. Only the test's own processes are looked at."""
+"""A live source whose events tests compare with what they did themselves.
+Only the test's own processes are looked at."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -71,7 +72,8 @@ class Witness:
 
 @pytest.fixture(scope="session", autouse=True)
 def shared_source() -> Iterator[LiveSource | None]:
-    """One attachment for all tests where loading takes long (an emulated machine); opened before descriptors are counted."""
+    """One attachment for all tests where loading takes long (an emulated machine);
+    opened before descriptors are counted."""
     if not os.environ.get("KWITNESS_SHARED_SOURCE"):
         yield None
         return
@@ -117,7 +119,8 @@ def memory_cgroup(live: None) -> Iterator[Path]:
 def python(code: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
     """A Python child that starts fast and is the test's own."""
     command = [sys.executable, "-I", "-S", "-c", code, *arguments]
-    return subprocess.Popen(command, text=True, **options)  # type: ignore[call-overload, no-any-return]
+    start: Callable[..., subprocess.Popen[str]] = subprocess.Popen
+    return start(command, text=True, **options)
 
 
 class Watched:

@@ -1,4 +1,5 @@
-"""kwitness where every user can read it: our code and the packages it needs, outside of root's home, for the system's Python."""
+"""kwitness where every user can read it: our code and the packages it needs, outside of root's
+home, for the system's Python."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ def copy_packages(place: Path) -> None:
 
 @contextmanager
 def installed(user: int) -> Iterator[Path]:
-    """The directory; `state` in it belongs to `user`. Skips where the system's Python could not load our packages."""
+    """The directory; `state` in it belongs to `user`. Skips where the system's Python could not
+    load our packages."""
     version = subprocess.run(
         [PYTHON, "-c", "import sys; print(sys.version_info[:2])"],
         capture_output=True,

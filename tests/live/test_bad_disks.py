@@ -1,4 +1,5 @@
-"""A disk that is full or read-only costs an output, never the observing, and never shows a traceback."""
+"""A disk that is full or read-only costs an output, never the observing, and never shows a
+traceback."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""A time in which system calls are not observed is reported at once: in the log, by readiness, in a record, in the reports on the
-tasks of that time. It is mended, or the service ends with the reason."""
+"""A time in which system calls are not observed is reported at once: in the log, by readiness, in a
+record, in the reports on the tasks of that time. It is mended, or the service ends
+with the reason."""
 
 from __future__ import annotations
 
@@ -217,7 +218,8 @@ async def test_what_fails_for_a_while_is_tried_again(
 def test_without_privileges_hooks_are_attached_where_the_kernel_allows_it_and_no_process_keeps_any(
     live: None,
 ) -> None:
-    """Since 5.19, whatever kernel.unprivileged_bpf_disabled says: who holds a program may attach it."""
+    """Since 5.19, whatever kernel.unprivileged_bpf_disabled says:
+    who holds a program may attach it."""
     code = """
 from receiver.kernel.privileges import drop
 from receiver.kernel.capture import Capture
@@ -242,7 +244,8 @@ source.close()
 
 
 async def test_the_first_calls_of_a_first_task_are_a_blind_time_of_its_report(live: None) -> None:
-    """Nothing was watched before, so its first calls ran before the hooks were there. Of the second task all is seen."""
+    """Nothing was watched before, so its first calls ran before the hooks were there.
+    Of the second task all is seen."""
     run = Run(only_commands=False)
     found: list[Execution] = []
     run.observer.core.listeners.add(

@@ -1,4 +1,5 @@
-"""The command line on the real kernel: exit statuses, one-line errors, least privilege, and what is printed."""
+"""The command line on the real kernel: exit statuses, one-line errors, least privilege,
+and what is printed."""
 
 from __future__ import annotations
 
@@ -106,7 +107,10 @@ def test_secrets_and_terminal_codes_of_command_lines_are_not_printed(live: None)
 
 
 def test_a_sigterm_to_the_observer_reaches_the_command(live: None) -> None:
-    code = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(9)); print('ready', flush=True); time.sleep(60)"
+    code = (
+        "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(9)); "
+        "print('ready', flush=True); time.sleep(60)"
+    )
     child = subprocess.Popen(
         [*KWITNESS, "run", "--json", "--", sys.executable, "-I", "-c", code],
         stdout=subprocess.PIPE,
@@ -296,7 +300,8 @@ def test_console_exporter(live: None) -> None:
 def test_each_task_has_a_line_when_it_starts_and_rules_name_it(live: None, tmp_path: Path) -> None:
     rules = tmp_path / "kwitness.toml"
     rules.write_text(
-        "[[rule]]\nname = 'my loader'\nenvironment = 'LOADER_JOB'\nsystem = 'loader'\npipeline = 'landing'\n"
+        "[[rule]]\nname = 'my loader'\nenvironment = 'LOADER_JOB'\nsystem = 'loader'\n"
+        "pipeline = 'landing'\n"
         "task = 'load {0}'\nrun = '{LOADER_JOB}'\n"
     )
     done = run(
@@ -314,7 +319,8 @@ def test_each_task_has_a_line_when_it_starts_and_rules_name_it(live: None, tmp_p
 def test_explain_says_which_rule_decided(live: None, tmp_path: Path) -> None:
     rules = tmp_path / "kwitness.toml"
     rules.write_text(
-        "[[rule]]\nname = 'sleepers'\nexecutable = '*/sleep'\nsystem = 'naps'\npipeline = 'afternoon'\n"
+        "[[rule]]\nname = 'sleepers'\nexecutable = '*/sleep'\nsystem = 'naps'\n"
+        "pipeline = 'afternoon'\n"
     )
     sleeper = subprocess.Popen(["sleep", "60"])
     try:
@@ -337,7 +343,8 @@ def test_explain_reads_recordings_without_privileges() -> None:
 def test_a_recording_of_a_command_says_nothing_of_its_neighbours(
     live: None, tmp_path: Path
 ) -> None:
-    """A process that lived before and one that starts beside it, with arguments, a title and a file of their own."""
+    """A process that lived before and one that starts beside it, with arguments,
+    a title and a file of their own."""
     tape, report, secret_file = (
         tmp_path / "tape.kw",
         tmp_path / "report.json",
@@ -377,8 +384,8 @@ def test_a_recording_of_a_command_says_nothing_of_its_neighbours(
 
 
 def test_no_secret_comes_out_anywhere(live: None, tmp_path: Path) -> None:
-    """In arguments, names of files that are written, missing or renamed, a title, a comm and an identifier: facts, report, OTLP,
-    timeline, summary, recording, its dump and its page."""
+    """In arguments, names of files that are written, missing or renamed, a title, a comm and an
+    identifier: facts, report, OTLP, timeline, summary, recording, its dump and its page."""
     script = """
 import ctypes, os, subprocess, sys
 folder, token = sys.argv[1], "ghp_" + "hunter2X" * 4
@@ -393,7 +400,8 @@ for name in ("api_key=hunter2gone", "a?sig=hunter2sig0"):
 ctypes.CDLL(None).prctl(15, b"pwd=hunter2com", 0, 0, 0)
 subprocess.run(["sh", "-c", "true; curl -su u:hunter2curl http://127.0.0.1:9/ || :"], check=False)
 subprocess.run(["sh", "-c", "exit 3", "docker", "run", "--env=DB_PASSWORD=hunter2env"], check=False)
-os.execv("/bin/sh", ["sh", "-c", "exit 4", "--password", "hunter2argv", '{"token": "hunter2json"}', "postgres://u:hunter2url@h/d"])
+secrets = ["--password", "hunter2argv", '{"token": "hunter2json"}', "postgres://u:hunter2url@h/d"]
+os.execv("/bin/sh", ["sh", "-c", "exit 4", *secrets])
 """
     files = {name: tmp_path / f"out.{name}" for name in ("tape", "report", "facts", "otlp")}
     config = tmp_path / "kwitness.toml"

@@ -28,7 +28,10 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.live
 # signals that the test run itself may have been told to ignore (nohup) are made fatal again
-SLEEP = "import signal as s, time; s.signal(s.SIGHUP, s.SIG_DFL); print('ready', flush=True); time.sleep(60)"
+SLEEP = (
+    "import signal as s, time; s.signal(s.SIGHUP, s.SIG_DFL); print('ready', flush=True); "
+    "time.sleep(60)"
+)
 WRITE = """
 import os, signal, sys, time
 fd = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)
@@ -303,7 +306,8 @@ CRASH = (
 
 OWN_CODE = """
 import mmap; m = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=7)
-m[0:2] = bytes((0x0F, 0x0B)); ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(m)))()
+m[0:2] = bytes((0x0F, 0x0B))
+ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(m)))()
 """  # ud2
 
 
@@ -351,7 +355,8 @@ def test_a_crash_is_where_the_kernel_has_a_file_or_nowhere(
 
 def test_a_fault_that_is_handled_is_no_crash(witness: Witness) -> None:
     child = python(
-        "import os, signal; signal.signal(signal.SIGABRT, lambda *a: os._exit(3)); signal.raise_signal(signal.SIGABRT)"
+        "import os, signal; signal.signal(signal.SIGABRT, lambda *a: os._exit(3)); "
+        "signal.raise_signal(signal.SIGABRT)"
     )
     child.wait(timeout=30)
     assert not witness.of(child.pid, Crash)

@@ -1,4 +1,5 @@
-"""How commands that need the kernel end when something is missing, or when nobody reads what they print."""
+"""How commands that need the kernel end when something is missing, or when nobody reads
+what they print."""
 
 from __future__ import annotations
 
@@ -58,7 +59,10 @@ def test_a_reader_of_events_that_leaves_ends_it(live: None) -> None:
         [
             "bash",
             "-c",
-            f"exec 3>&2; ({script}) & work=$!; while kill -0 $work 2> /dev/null; do /bin/true; done",
+            (
+                f"exec 3>&2; ({script}) & work=$!; while kill -0 $work 2> /dev/null; do /bin/true; "
+                "done"
+            ),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -91,7 +91,10 @@ os.close(i); os.close(o)
 
 def test_a_write_after_the_sync_takes_the_sync_back(watched: Watched, tmp_path: Path) -> None:
     pid = watched.run(
-        "import os, sys; o = os.open(sys.argv[1], 65); os.write(o, b'x'); os.fsync(o); os.write(o, b'y')",
+        (
+            "import os, sys; o = os.open(sys.argv[1], 65); os.write(o, b'x'); os.fsync(o); "
+            "os.write(o, b'y')"
+        ),
         str(tmp_path / "o"),
     )
     assert not closed(watched, pid, tmp_path / "o").closed_flags & ClosedFlag.SYNCED
@@ -144,7 +147,8 @@ os.rename("three", "four", src_dir_fd=d, dst_dir_fd=d)
 def test_a_path_string_that_the_kernel_half_could_not_read(
     watched: Watched, tmp_path: Path
 ) -> None:
-    """The string lies in a page that is not there when the call begins, and is overwritten when it has ended."""
+    """The string lies in a page that is not there when the call begins, and is overwritten when it
+    has ended."""
     (tmp_path / "name").write_bytes(os.fsencode(tmp_path / "real") + b"\0")
     pid = watched.run(
         """
@@ -261,7 +265,10 @@ def test_a_file_that_came_with_the_fork_shows_at_its_first_use(
 
 def test_a_killed_writer_leaves_its_file_open(watched: Watched, tmp_path: Path) -> None:
     child = watched.start(
-        "import os, sys, time; f = os.open(sys.argv[1], 65); os.write(f, b'x' * 5000); print('up', flush=True); time.sleep(60)",
+        (
+            "import os, sys, time; f = os.open(sys.argv[1], 65); os.write(f, b'x' * 5000); "
+            "print('up', flush=True); time.sleep(60)"
+        ),
         str(tmp_path / "o"),
         stdout=subprocess.PIPE,
     )
@@ -276,7 +283,10 @@ def test_a_killed_writer_leaves_its_file_open(watched: Watched, tmp_path: Path) 
 def test_mapped_files_are_marked(watched: Watched, tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(b"x" * 4096)
     pid = watched.run(
-        "import mmap, os, sys; f = os.open(sys.argv[1], os.O_RDWR); m = mmap.mmap(f, 0); m[0:3] = b'abc'; m.close()",
+        (
+            "import mmap, os, sys; f = os.open(sys.argv[1], os.O_RDWR); m = mmap.mmap(f, 0); "
+            "m[0:3] = b'abc'; m.close()"
+        ),
         str(tmp_path / "m"),
     )
     flags = closed(watched, pid, tmp_path / "m").closed_flags
@@ -285,7 +295,8 @@ def test_mapped_files_are_marked(watched: Watched, tmp_path: Path) -> None:
 
 def test_imports_cost_a_handful_of_records(watched: Watched) -> None:
     pid = watched.run(
-        "import asyncio, email, http.client, json, xml.dom.minidom; open('/proc/self/status').read()"
+        "import asyncio, email, http.client, json, xml.dom.minidom; "
+        "open('/proc/self/status').read()"
     )
     assert len(watched.witness.of(pid, FileOpened)) <= 3
     totals = watched.witness.one(pid, FileTotals)

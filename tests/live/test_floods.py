@@ -1,4 +1,5 @@
-"""A flood that any user can make for free costs another user's task nothing; what it costs the flooder is counted."""
+"""A flood that any user can make for free costs another user's task nothing;
+what it costs the flooder is counted."""
 
 from __future__ import annotations
 
@@ -70,7 +71,8 @@ def test_processes_that_nobody_watches_fill_their_own_ring_only() -> None:
 def test_an_exit_that_was_not_read_yet_is_not_taken_for_a_lost_one(
     monkeypatch: pytest.MonkeyPatch, lost: bool
 ) -> None:
-    """When exits were lost, whoever is gone from /proc is looked for: the exit of a task that ended just now waits in its ring."""
+    """When exits were lost, whoever is gone from /proc is looked for:
+    the exit of a task that ended just now waits in its ring."""
     observer = Observer(SourceConfig(), CoreOptions(), None)
     observer.start()
     with observer.source.watching_self():
@@ -105,7 +107,8 @@ def test_a_flooder_that_says_it_is_a_task_uses_up_its_own_share() -> None:
     assert not [key for key in found.losses if key[0] in ("fork", "exec", "exit", "signal")]
 
 
-# Makes a user namespace, waits until its users are mapped to it, and renames itself as five of them.
+# Makes a user namespace, waits until its users are mapped to it, and renames itself as
+# five of them.
 NAMESPACE = """
 import ctypes, os, sys
 libc = ctypes.CDLL(None)
@@ -124,7 +127,8 @@ for uid in range(1, 6):
 
 
 def test_users_of_a_user_namespace_share_what_its_maker_may_do(witness: Witness) -> None:
-    """Its maker can become any of them, and would have a new share each time. The map is written as newuidmap(1) does it."""
+    """Its maker can become any of them, and would have a new share each time.
+    The map is written as newuidmap(1) does it."""
     child = subprocess.Popen(
         as_user(FLOODER, NAMESPACE),
         stdin=subprocess.PIPE,

@@ -1,5 +1,6 @@
-"""Real processes of two users: one has a service that root started for it, the other has an account and wants to be taken for
-it. The stories of every other way are in tests/test_proof.py; here the kernel says who owns what."""
+"""Real processes of two users: one has a service that root started for it, the other has an account
+and wants to be taken for it. The stories of every other way are in tests/test_proof.py;
+here the kernel says who owns what."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ PYTHON = Path("/usr/bin/python3")
 MALLORY, ALICE = 61_000, 61_001  # ids without an account
 RUN = f"forgery-{os.getpid()}"
 LOG = f"logs/dag_id=payroll/run_id={RUN}/task_id=pay/attempt=1.log"
-# Airflow's supervisor in small: one byte on stdin lets it import its package, name its attempt and fork; one more ends the task
+# Airflow's supervisor in small: one byte on stdin lets it import its package, name its attempt and
+# fork; one more ends the task
 SCRIPT = """
 import os, sys
 os.read(0, 1)
@@ -122,7 +124,8 @@ def host(live: None) -> Iterator[Observer]:
 
 @pytest.fixture
 def land() -> Iterator[Path]:
-    """A folder that both users can enter, with an Airflow in small that root has installed, and a home for each of them."""
+    """A folder that both users can enter, with an Airflow in small that root has installed,
+    and a home for each of them."""
     path = Path(tempfile.mkdtemp(prefix="kwitness-forgery-"))
     path.chmod(0o755)
     install(path / "opt", 0)

@@ -1,4 +1,5 @@
-"""Composed incidents: each fault really happens, and its twin has none. All of them: `python -m tests.incidents.generate`."""
+"""Composed incidents: each fault really happens, and its twin has none. All of them:
+`python -m tests.incidents.generate`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Scenes of the laboratory that take seconds, as tests: the whole way from the kernel to the report. All are `make bench-incidents`."""
+"""Scenes of the laboratory that take seconds, as tests: the whole way from the kernel to the
+report. All are `make bench-incidents`."""
 
 from __future__ import annotations
 

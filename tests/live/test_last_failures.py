@@ -224,7 +224,10 @@ def test_the_lock_of_a_process_that_has_ended_is_held_by_its_heir(
 
 
 def test_a_port_in_use_names_its_owner(watched: Watched) -> None:
-    code = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+    code = (
+        "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], "
+        "flush=True); input()"
+    )
     owner = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

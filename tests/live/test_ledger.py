@@ -85,7 +85,8 @@ def test_records_without_a_scratch_are_counted_as_lost(witness: Witness) -> None
 
 @pytest.fixture
 def refused_program(live: None) -> Iterator[tuple[Library, int]]:
-    """A program on task_rename that sends a signal, at which it would run again: the kernel refuses that."""
+    """A program on task_rename that sends a signal, at which it would run again:
+    the kernel refuses that."""
     library = Library()
     program = library.bpf_prog_load(
         _RAW_TRACEPOINT, b"signals_itself", b"GPL", SIGNALS_ITSELF, len(SIGNALS_ITSELF) // 8, None

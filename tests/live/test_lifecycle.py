@@ -48,7 +48,10 @@ def test_exec_tells_argv_paths_ids_and_parent(witness: Witness, tmp_path: Path) 
 
 def test_paths_are_those_that_the_process_sees(witness: Witness, tmp_path: Path) -> None:
     """In a root directory of its own, as in a container."""
-    code = f"import os; os.chroot({str(tmp_path)!r}); os.chdir('/in'); os.open('/in/out', os.O_CREAT | os.O_WRONLY); os.abort()"
+    code = (
+        f"import os; os.chroot({str(tmp_path)!r}); os.chdir('/in'); os.open('/in/out', "
+        "os.O_CREAT | os.O_WRONLY); os.abort()"
+    )
     (tmp_path / "in").mkdir()
     child = python(code)
     child.wait()
@@ -170,7 +173,10 @@ ctypes.CDLL(None).pthread_exit(None)
 
 
 def test_core_dump_flag(witness: Witness, tmp_path: Path) -> None:
-    code = "import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2); os.abort()"
+    code = (
+        "import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * "
+        "2); os.abort()"
+    )
     child = python(code, cwd=tmp_path)
     child.wait()
     status = witness.one(child.pid, Exit).wait_status
@@ -199,7 +205,8 @@ print(next(line.split()[1] for line in open("/proc/self/io") if line.startswith(
     _, _, usage = os.wait4(child.pid, 0)
     child.returncode = 0
     event = witness.one(child.pid, Exit)
-    # of this image: ru_maxrss would also count the test runner's memory, which the child held between fork and exec
+    # of this image: ru_maxrss would also count the test runner's memory, which the child held
+    # between fork and exec
     assert event.peak_rss_bytes == pytest.approx(peak_kib * 1024, abs=2 << 20)
     assert event.cpu_runtime_ns / 1e9 == pytest.approx(
         usage.ru_utime + usage.ru_stime, rel=0.1, abs=0.02
@@ -286,7 +293,8 @@ for code in (0, 3):
 def test_threads_make_no_fork_records(witness: Witness) -> None:
     before = sum(witness.source.ledger().filtered[1])
     child = python(
-        "import threading\nfor _ in range(20):\n t = threading.Thread(target=int); t.start(); t.join()"
+        "import threading\nfor _ in range(20):\n"
+        " t = threading.Thread(target=int); t.start(); t.join()"
     )
     child.wait()
     assert len(witness.of(child.pid, Fork)) == 1
@@ -295,7 +303,8 @@ def test_threads_make_no_fork_records(witness: Witness) -> None:
 
 def test_a_thread_that_execs_becomes_the_process(witness: Witness) -> None:
     child = python(
-        "import os, threading, time\nthreading.Thread(target=os.execv, args=('/bin/true', ['true', 'x'])).start()\ntime.sleep(30)"
+        "import os, threading, time\nthreading.Thread(target=os.execv, args=('/bin/true', ['true', "
+        "'x'])).start()\ntime.sleep(30)"
     )
     child.wait()
     events = witness.of(child.pid, Exec)
@@ -320,7 +329,8 @@ libc.prctl(15, title[:15], 0, 0, 0)
     event = witness.of(child.pid, Title)[-1]
     assert event.title == title
     assert event.comm == title[:15]
-    # before 6.14 the exit hook comes after the memory is gone: only the rename tells the title there
+    # before 6.14 the exit hook comes after the memory is gone:
+    # only the rename tells the title there
     late = any(c.program == "on_exit_legacy" and c.attached for c in witness.source.coverage())
     assert witness.one(child.pid, Exit).title == ("" if late else title)
 

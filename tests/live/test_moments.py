@@ -1,4 +1,5 @@
-"""Evidence that the kernel half takes at a decisive moment: signals, faults, forks, and memory that was refused."""
+"""Evidence that the kernel half takes at a decisive moment:
+signals, faults, forks, and memory that was refused."""
 
 from __future__ import annotations
 
@@ -181,7 +182,10 @@ LIMITS = [
 def test_refused_memory_comes_with_the_limits_of_that_moment(
     watched: Watched, limit: str, call: str
 ) -> None:
-    code = f"import mmap, resource\n{limit}\ntry: {call}\nexcept OSError as e: raise SystemExit(e.errno)"
+    code = (
+        f"import mmap, resource\n{limit}\ntry: {call}\n"
+        "except OSError as e: raise SystemExit(e.errno)"
+    )
     pid = watched.run(code, status=errno.ENOMEM)
     event = watched.witness.of(pid, MemoryRefused)[-1]
     assert (call_name(event.call_number), event.error) == ("mmap", errno.ENOMEM)

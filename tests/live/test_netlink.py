@@ -110,7 +110,8 @@ def test_an_oom_kill_is_told_by_its_cgroup(either: Witness, memory_cgroup: Path)
     (memory_cgroup / "cgroup.procs").write_text(str(child.pid))
     either.drain()
     if isinstance(either, Listener):
-        either.source.processes.remember_group(child.pid, "/" + memory_cgroup.name)  # type: ignore[attr-defined]
+        processes = either.source.processes  # type: ignore[attr-defined]
+        processes.remember_group(child.pid, "/" + memory_cgroup.name)
     child.communicate("\n")
     settle(either, child.pid)
     kill = either.one(child.pid, OomKill)
@@ -133,7 +134,8 @@ def test_samples_of_both_agree_with_proc(either: Witness) -> None:
         with either.source.watching_self():
             child = python(
                 "import socket, sys; c = socket.create_connection(('127.0.0.1', int(sys.argv[1])));"
-                "d = bytearray(30 << 20); d[::4096] = b'x' * len(d[::4096]); print('up', flush=True); input()",
+                "d = bytearray(30 << 20); d[::4096] = b'x' * len(d[::4096]); "
+                "print('up', flush=True); input()",
                 str(server.getsockname()[1]),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -199,7 +201,8 @@ def test_the_ledger_of_the_fallback_closes(live: None) -> None:
 
 def test_an_overflow_is_counted_as_a_loss(live: None) -> None:
     listener = Listener()
-    listener.source._connector.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # type: ignore[attr-defined]
+    connector = listener.source._connector  # type: ignore[attr-defined]
+    connector.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
     for _ in range(200):
         subprocess.run(["/bin/true"], check=True)
     listener.drain()
@@ -261,7 +264,10 @@ async def test_connections_are_sampled_inside_of_an_event_loop(live: None) -> No
     """As the service does it: pyroute2's own classes refuse a thread whose loop is running."""
     server = socket.create_server(("127.0.0.1", 0))
     port = server.getsockname()[1]
-    program = f"import socket, sys; s = socket.create_connection(('127.0.0.1', {port})); print(flush=True); sys.stdin.read()"
+    program = (
+        f"import socket, sys; s = socket.create_connection(('127.0.0.1', {port})); "
+        "print(flush=True); sys.stdin.read()"
+    )
     listener = Listener()
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE

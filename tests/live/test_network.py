@@ -1,4 +1,5 @@
-"""Connections of watched processes over loopback and own network namespaces, against what the test itself did."""
+"""Connections of watched processes over loopback and own network namespaces, against what the test
+itself did."""
 
 from __future__ import annotations
 
@@ -123,7 +124,8 @@ c.close()
 
 def test_a_refused_connection(watched: Watched) -> None:
     pid = watched.run(
-        "import socket\ntry: socket.create_connection(('127.0.0.1', 1))\nexcept ConnectionRefusedError: pass"
+        "import socket\ntry: socket.create_connection(('127.0.0.1', 1))\n"
+        "except ConnectionRefusedError: pass"
     )
     (event,) = watched.witness.of(pid, Connection)
     assert (event.stage, event.error, peer(event)) == (
@@ -136,7 +138,8 @@ def test_a_refused_connection(watched: Watched) -> None:
 
 def test_a_reset_names_its_sender(watched: Watched, listener: socket.socket) -> None:
     child = watched.start(
-        "import socket, sys\nc = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\nc.sendall(b'x')\n"
+        "import socket, sys\nc = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n"
+        "c.sendall(b'x')\n"
         "try: c.recv(1)\nexcept ConnectionResetError: pass",
         str(listener.getsockname()[1]),
     )
@@ -166,9 +169,9 @@ def namespace(live: None) -> Iterator[str]:
 def inside(namespace: str, code: str) -> str:
     """Code that first enters the namespace."""
     return (
-        f"import os, ctypes\nassert ctypes.CDLL(None).setns(os.open('/run/netns/{namespace}', 0), 0x40000000) == 0\n"
-        + code
-    )
+        f"import os, ctypes\nassert ctypes.CDLL(None).setns(os.open('/run/netns/{namespace}', "
+        "0), 0x40000000) == 0\n"
+    ) + code
 
 
 def test_a_black_hole_shows_syn_retransmits(watched: Watched, namespace: str) -> None:
@@ -243,7 +246,10 @@ def full_queues(watched: Watched, pid: int) -> list[Connection]:
 
 def test_an_accept_queue_that_is_full(watched: Watched) -> None:
     child = watched.start(
-        "import socket, sys\ns = socket.create_server(('127.0.0.1', 0), backlog=1)\nprint(s.getsockname()[1], flush=True)\ninput()",
+        (
+            "import socket, sys\ns = socket.create_server(('127.0.0.1', 0), backlog=1)\n"
+            "print(s.getsockname()[1], flush=True)\ninput()"
+        ),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -264,7 +270,10 @@ def test_an_accept_queue_that_is_full(watched: Watched) -> None:
 
 def test_a_silent_peer_is_owed(watched: Watched, listener: socket.socket) -> None:
     child = watched.start(
-        "import socket, sys\nc = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\nc.sendall(b'request')\nc.recv(1)",
+        (
+            "import socket, sys\nc = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n"
+            "c.sendall(b'request')\nc.recv(1)"
+        ),
         str(listener.getsockname()[1]),
     )
     there, _ = listener.accept()
@@ -283,7 +292,8 @@ def test_a_silent_peer_is_owed(watched: Watched, listener: socket.socket) -> Non
 
 
 class NameServer(threading.Thread):
-    """Answers A questions with two addresses after a CNAME; "nobody" gets no answer, "broken" a server failure."""
+    """Answers A questions with two addresses after a CNAME;
+    "nobody" gets no answer, "broken" a server failure."""
 
     def __init__(self, server: socket.socket) -> None:
         super().__init__(daemon=True)
@@ -325,7 +335,8 @@ def ask(name, send):
     s.connect((sys.argv[1], 53))
     s.settimeout(0.3)
     labels = b"".join(bytes([len(p)]) + p for p in name.encode().split(b"."))
-    query = struct.pack(">HHHHHH", 77, 0x100, 1, 0, 0, 0) + labels + b"\\0" + struct.pack(">HH", 1, 1)
+    head = struct.pack(">HHHHHH", 77, 0x100, 1, 0, 0, 0)
+    query = head + labels + b"\\0" + struct.pack(">HH", 1, 1)
     getattr(s, send)(*(([query],) if send == "sendmsg" else (query,)))
     try: s.recv(512)
     except TimeoutError: pass
@@ -368,7 +379,10 @@ def test_a_unix_socket_names_who_listens(watched: Watched, tmp_path: Path, name:
         server.bind(address)
         server.listen()
         pid = watched.run(
-            "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1].replace('@', chr(0)))",
+            (
+                "import socket, sys; "
+                "socket.socket(socket.AF_UNIX).connect(sys.argv[1].replace('@', chr(0)))"
+            ),
             address.replace("\0", "@"),
         )
     (event,) = watched.witness.of(pid, UnixConnected)

@@ -1,4 +1,5 @@
-"""Both modes of the service with an interpreter and packages that only root can read: all is imported before privileges go."""
+"""Both modes of the service with an interpreter and packages that only root can read:
+all is imported before privileges go."""
 
 from __future__ import annotations
 
@@ -69,7 +70,8 @@ def state() -> Iterator[Path]:
 def service(
     private: Path, state: Path, *arguments: str, **env: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """Runs until the block is left; then it must end well, and nothing may have been imported without privileges."""
+    """Runs until the block is left; then it must end well, and nothing may have been imported
+    without privileges."""
     config = state.parent / f"{state.name}.toml"
     config.write_text(
         f'shutdown_seconds = 1\n[admin]\nport = {PORT}\n[state]\ndirectory = "{state}"\n'

@@ -1,4 +1,5 @@
-"""What a live run made, its recording makes again elsewhere: works, findings, reports, and OTLP byte for byte."""
+"""What a live run made, its recording makes again elsewhere:
+works, findings, reports, and OTLP byte for byte."""
 
 from __future__ import annotations
 

@@ -126,7 +126,10 @@ def test_the_lowest_limit_above_a_process(watched: Watched, memory_cgroup: Path)
     inner = memory_cgroup / "inner"
     inner.mkdir()
     child = watched.start(
-        "input(); data = bytearray(10 << 20); data[::4096] = b'x' * len(data[::4096]); print('up', flush=True); input()",
+        (
+            "input(); data = bytearray(10 << 20); data[::4096] = b'x' * len(data[::4096]); "
+            "print('up', flush=True); input()"
+        ),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -256,13 +259,16 @@ def test_a_socket_a_child_and_a_lock(watched: Watched, tmp_path: Path) -> None:
     child = watched.start(
         """
 import fcntl, os, socket, sys, threading, time
-s = socket.create_server(("127.0.0.1", 0)); c = socket.create_connection(s.getsockname()); a, _ = s.accept()
+s = socket.create_server(("127.0.0.1", 0))
+c = socket.create_connection(s.getsockname()); a, _ = s.accept()
 threading.Thread(target=c.recv, args=(1,), daemon=True).start()
 holder = os.fork()
 if holder == 0:
-    f = open(sys.argv[1], "w"); fcntl.flock(f, fcntl.LOCK_EX); os.write(1, b"up\\n"); time.sleep(60); os._exit(0)
+    f = open(sys.argv[1], "w"); fcntl.flock(f, fcntl.LOCK_EX)
+    os.write(1, b"up\\n"); time.sleep(60); os._exit(0)
 time.sleep(0.5)
-threading.Thread(target=lambda: fcntl.flock(open(sys.argv[1], "w"), fcntl.LOCK_EX), daemon=True).start()
+lock = lambda: fcntl.flock(open(sys.argv[1], "w"), fcntl.LOCK_EX)
+threading.Thread(target=lock, daemon=True).start()
 os.waitpid(holder, 0)
 """,
         str(tmp_path / "lock"),
@@ -282,7 +288,10 @@ def test_a_neighbour_in_the_same_memory(watched: Watched, memory_cgroup: Path) -
     """It is not watched, and it is told of by name and growth."""
     victim = watched.start("input()", stdin=subprocess.PIPE)
     neighbour = python(
-        "input(); d = bytearray(20 << 20); d[::4096] = b'x' * len(d[::4096]); print('up', flush=True); input()",
+        (
+            "input(); d = bytearray(20 << 20); d[::4096] = b'x' * len(d[::4096]); "
+            "print('up', flush=True); input()"
+        ),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -311,7 +320,10 @@ def test_a_frozen_disk(watched: Watched, tmp_path: Path) -> None:
     subprocess.run(["mount", "-o", "loop", image, mount], check=True)
     try:
         child = watched.start(
-            "import os, sys; print('up', flush=True); input(); f = os.open(sys.argv[1], 65); os.write(f, b'x'); os.fsync(f)",
+            (
+                "import os, sys; print('up', flush=True); input(); f = os.open(sys.argv[1], 65); "
+                "os.write(f, b'x'); os.fsync(f)"
+            ),
             str(mount / "o"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -1,4 +1,5 @@
-"""A service and its state directory: what it refuses, what it stores, and what it says after a SIGKILL."""
+"""A service and its state directory: what it refuses, what it stores, and what it says
+after a SIGKILL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The status of a running command, on a terminal, and with the command's own output: every byte of it arrives, in order."""
+"""The status of a running command, on a terminal, and with the command's own output:
+every byte of it arrives, in order."""
 
 from __future__ import annotations
 
@@ -41,7 +42,9 @@ PROGRAMS = {
     "lines in bursts": "for i in 1 2 3; do seq 500; sleep 0.6; done",
     "half lines": "for i in 1 2 3 4 5; do printf 'part %s ... ' $i; sleep 0.4; done; echo done",
     "a progress bar": "for i in $(seq 20); do printf '\\r%3d%%' $i; sleep 0.1; done; echo",
-    "colours and wide characters": "for i in 1 2 3 4; do printf '\\033[31m数据 é\\033[0m\\n'; sleep 0.4; done",
+    "colours and wide characters": (
+        "for i in 1 2 3 4; do printf '\\033[31m数据 é\\033[0m\\n'; sleep 0.4; done"
+    ),
     "stderr and stdout": "for i in 1 2 3; do echo out; echo err >&2; sleep 0.4; done",
     "nothing": "sleep 1.2",
 }
@@ -129,7 +132,10 @@ def test_a_prompt_without_echo_is_left_alone(screens: Open) -> None:
 
 
 def test_a_new_size_reaches_the_command_once(screens: Open) -> None:
-    code = "trap 'echo size: $(stty size)' WINCH; echo ready; i=0; while [ $i -lt 15 ]; do sleep 0.1; i=$((i+1)); done"
+    code = (
+        "trap 'echo size: $(stty size)' WINCH; echo ready; i=0; while [ $i -lt 15 ]; do sleep 0.1; "
+        "i=$((i+1)); done"
+    )
     screen = screens(*KWITNESS, "run", "--", "sh", "-c", code)
     screen.until(b"ready")
     screen.resize(77)

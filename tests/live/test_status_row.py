@@ -41,8 +41,13 @@ OUTPUTS = {
     "long lines": "printf '%0500d\\n' 1 2 3; sleep 0.6; printf '%02000d\\n' 4 5 6",
     "half lines": "for i in 1 2 3; do printf 'part %s ... ' $i; sleep 0.6; done",
     "a progress bar": "seq 40; for i in $(seq 8); do printf '\\r%3d%%' $i; sleep 0.3; done",
-    "colours and wide characters": "for i in $(seq 40); do printf '\\033[31m数据 é\\n'; done; sleep 0.6; printf 字",
-    "a block that is redrawn": "seq 40; for i in 1 2 3; do printf 'a %s\\nb %s\\n' $i $i; sleep 0.4; printf '\\033[2A'; done",
+    "colours and wide characters": (
+        "for i in $(seq 40); do printf '\\033[31m数据 é\\n'; done; sleep 0.6; printf 字"
+    ),
+    "a block that is redrawn": (
+        "seq 40; for i in 1 2 3; do printf 'a %s\\nb %s\\n' $i $i; sleep 0.4; "
+        "printf '\\033[2A'; done"
+    ),
     "nothing": "true",
 }
 

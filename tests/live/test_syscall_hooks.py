@@ -1,4 +1,5 @@
-"""The hooks for system calls: attached only while something is watched, and by a helper when we have no privileges left."""
+"""The hooks for system calls: attached only while something is watched, and by a helper when we
+have no privileges left."""
 
 from __future__ import annotations
 
@@ -178,7 +179,8 @@ while not source.following and source.hooks.helper is helper:
     select.select([helper.fileno()], [], [])
     source.hooks.poll()
 status = Path(f"/proc/{helper.pid}/status").read_text()
-print(source.following, [line for line in status.splitlines() if line.startswith(("CapEff", "Uid"))])
+names = ("CapEff", "Uid")
+print(source.following, [line for line in status.splitlines() if line.startswith(names)])
 source.close()
 """
     few = ["setpriv", "--bounding-set=-all,+sys_admin,+setuid,+setgid", "--inh-caps=-all"]

@@ -1,4 +1,5 @@
-"""`kwitness run` changes nothing: what the command inherits, how it ends, and what reaches it are the same without us."""
+"""`kwitness run` changes nothing: what the command inherits, how it ends, and what reaches it are
+the same without us."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ pytestmark = pytest.mark.live
 
 
 def some(values: Iterable[str], *short: str) -> list[ParameterSet]:
-    """`short` are in `make test`; the others are in `make test-abuse`, because each one starts kwitness."""
+    """`short` are in `make test`; the others are in `make test-abuse`, because each one starts
+    kwitness."""
     marks = {value: () if value in short else (pytest.mark.abuse,) for value in values}
     return [pytest.param(value, marks=mark) for value, mark in marks.items()]
 
@@ -33,12 +35,16 @@ def some(values: Iterable[str], *short: str) -> list[ParameterSet]:
 STATES = {
     "nothing special": "",
     "signals ignored": "trap '' INT HUP QUIT TERM USR1 CHLD TSTP PIPE",
-    "descriptors": "exec 3</etc/passwd 4>/dev/null 9>>/tmp/.kwitness-test-9; rm /tmp/.kwitness-test-9",
+    "descriptors": (
+        "exec 3</etc/passwd 4>/dev/null 9>>/tmp/.kwitness-test-9; rm /tmp/.kwitness-test-9"
+    ),
     "limits and niceness": "ulimit -S -n 300; ulimit -S -c 0; ulimit -f 100000; umask 027; "
     "renice -n 7 $$ > /dev/null; echo 500 > /proc/$$/oom_score_adj",
     "stdin closed": "exec <&-",
     "stdin is no file": "exec </dev/null",
-    "other directory and variables": "export LC_CTYPE=C PYTHONDONTWRITEBYTECODE=1 OLDPWD=/ _x='a b'; exec 3<>/dev/null",
+    "other directory and variables": (
+        "export LC_CTYPE=C PYTHONDONTWRITEBYTECODE=1 OLDPWD=/ _x='a b'; exec 3<>/dev/null"
+    ),
 }
 
 
@@ -64,9 +70,15 @@ def test_a_program_inherits_the_same_without_a_shell_between(live: None) -> None
 def test_closed_stdio_stays_closed(live: None, closed: str, tmp_path: Path) -> None:
     """The program writes to a file of its own."""
     seen = tmp_path / "seen"
-    program = f"for n in 0 1 2 3 4 5 6 7 8; do test -e /proc/self/fd/$n && echo $n; done >> {seen}; echo . >> {seen}; exit 6"
+    program = (
+        f"for n in 0 1 2 3 4 5 6 7 8; do test -e /proc/self/fd/$n && echo $n; done >> {seen}; "
+        f"echo . >> {seen}; exit 6"
+    )
     state = f'sh -c "$1" {closed}; echo bare $? >> {seen}'
-    script = f'exec 3>&1; {state}; cd {ROOT}; {" ".join(KWITNESS)} run --quiet -- sh -c "$1" {closed}; echo bare $? >> {seen}'
+    script = (
+        f'exec 3>&1; {state}; cd {ROOT}; {" ".join(KWITNESS)} run --quiet -- sh -c "$1" {closed}; '
+        f"echo bare $? >> {seen}"
+    )
     subprocess.run(
         ["bash", "-c", script, "bash", program], check=False, env=CLEAN, cwd=ROOT, timeout=60
     )
@@ -327,9 +339,10 @@ while True:
 def handler(**options: object) -> subprocess.Popen[str]:
     """A command that prints each signal that it gets and ends with status 9 on SIGTERM."""
     command = [*KWITNESS, "run", "--quiet", "--", sys.executable, "-I", "-S", "-c", HANDLER]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, **options)  # type: ignore[call-overload]
-    assert child.stdout.readline() == "ready\n"
-    return child  # type: ignore[no-any-return]
+    start: Callable[..., subprocess.Popen[str]] = subprocess.Popen
+    child = start(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, **options)
+    assert child.stdout is not None and child.stdout.readline() == "ready\n"
+    return child
 
 
 def test_every_signal_reaches_the_command_once(live: None) -> None:
@@ -390,7 +403,10 @@ def test_a_signal_to_us_alone_ends_the_command_and_us(live: None, number: signal
 @pytest.mark.abuse
 def test_an_alarm_that_was_set_before_is_the_commands(live: None) -> None:
     """alarm(2) is kept by exec, and not by fork: perl -e 'alarm 5; exec @ARGV'."""
-    code = "import os, signal, sys; signal.setitimer(signal.ITIMER_REAL, 4); os.execv(sys.argv[1], sys.argv[1:])"
+    code = (
+        "import os, signal, sys; signal.setitimer(signal.ITIMER_REAL, 4); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code, *KWITNESS, "run", "--quiet", "--", "sleep", "60"],
         cwd=ROOT,
@@ -524,9 +540,13 @@ def test_job_control(terminal: Terminal) -> None:
 
 @pytest.mark.abuse
 def test_a_loop_ends_with_ctrl_c(terminal: Terminal) -> None:
-    """A shell goes on with its loop after a command that handled SIGINT, and ends it after one that died of it."""
+    """A shell goes on with its loop after a command that handled SIGINT, and ends it after one that
+    died of it."""
     terminal.type(
-        f"for i in 1 2 3; do {' '.join(KWITNESS)} run --quiet -- sh -c 'echo up; exec sleep 60'; done\n",
+        (
+            f"for i in 1 2 3; do {' '.join(KWITNESS)} run --quiet -- sh -c 'echo up; "
+            "exec sleep 60'; done\n"
+        ),
         "up",
     )
     assert "up" not in terminal.type("\x03", "$ ")
@@ -582,7 +602,10 @@ def test_as_the_first_process_of_a_pid_namespace(live: None, tmp_path: Path) -> 
 def test_the_first_process_of_a_pid_namespace_leaves_no_zombies(live: None) -> None:
     """As the entry point of a container: what loses its parent comes to it."""
     code = 'for i in 1 2 3; do pids=$pids" $(sleep 0 >&- & echo $!)"; done; '
-    code += "for i in $(seq 100); do left=; for p in $pids; do [ -d /proc/$p ] && left=1; done; [ $left ] || exit 5; "
+    code += (
+        "for i in $(seq 100); do left=; for p in $pids; do [ -d /proc/$p ] && left=1; done; "
+        "[ $left ] || exit 5; "
+    )
     code += "sleep 0.05; done; exit 6"  # 6: somebody is a zombie after 5 s
     inside = ["unshare", "--pid", "--fork", "--mount-proc", *KWITNESS, "run", "--quiet", "--"]
     done = subprocess.run(

@@ -1,4 +1,5 @@
-"""As deploy/systemd/kwitness.service starts it: a user of its own, two capabilities, a supervisor, a state directory."""
+"""As deploy/systemd/kwitness.service starts it: a user of its own, two capabilities, a supervisor,
+a state directory."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Cuts a recording of a framework's run down to what its rules need: `python -m tests.scenarios.cut IN OUT [OLD=NEW…]`.
+"""Cuts a recording of a framework's run down to what its rules need:
+`python -m tests.scenarios.cut IN OUT [OLD=NEW…]`.
 
-Lifecycles, titles, signals and files of the watched command's own processes stay; samples, sockets and everything of strangers
-go. OLD=NEW replaces the beginnings of paths, so that nothing of the machine is left that it was made on.
+Lifecycles, titles, signals and files of the watched command's own processes stay; samples, sockets
+and everything of strangers go. OLD=NEW replaces the beginnings of paths, so that nothing of the
+machine is left that it was made on.
 """
 
 from __future__ import annotations
@@ -85,8 +87,8 @@ def rewrite(
     keep: Callable[[Event, set[int]], Event | None],
     also: Callable[[Event], bool] = lambda _: False,
 ) -> None:
-    """`keep` gives what is to stay of an event, or None; the pids are those of the watched command and what it forked. `also`
-    says of which others `keep` is to be asked, too."""
+    """`keep` gives what is to stay of an event, or None; the pids are those of the watched command
+    and what it forked. `also` says of which others `keep` is to be asked, too."""
     recording = Recording(source)
     frames = list(recording)
     pids = {

@@ -1,4 +1,5 @@
-"""Every signal of every recording, encoded by our encoder and by opentelemetry-proto's generated classes: the same message."""
+"""Every signal of every recording, encoded by our encoder and by opentelemetry-proto's generated
+classes: the same message."""
 
 from __future__ import annotations
 

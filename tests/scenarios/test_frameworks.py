@@ -1,4 +1,5 @@
-"""Recordings of real runs of the frameworks, replayed: the rules give the same names, without the frameworks.
+"""Recordings of real runs of the frameworks, replayed: the rules give the same names,
+without the frameworks.
 
 After a wanted change: KWITNESS_UPDATE_GOLDENS=1 make test-unit, then read the diff.
 """

@@ -1,6 +1,8 @@
-"""Recordings of incidents from the laboratory, replayed: the same verdict, class and culprit, whatever the wording.
+"""Recordings of incidents from the laboratory, replayed: the same verdict, class and culprit,
+whatever the wording.
 
-Made by `python -m tests.incidents --save F --record` and `python -m tests.incidents.keep F tests/scenarios/incidents`.
+Made by `python -m tests.incidents --save F --record` and `python -m tests.incidents.keep F
+tests/scenarios/incidents`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What people read of two recorded incidents, as text: the report, its details, the page, the tree of processes.
+"""What people read of two recorded incidents, as text: the report, its details, the page,
+the tree of processes.
 
 After a wanted change: KWITNESS_UPDATE_GOLDENS=1 make test-unit, then read the diff.
 """
@@ -67,7 +68,8 @@ def test_people_read_what_they_read_before(name: str) -> None:
 
 
 def test_the_mark_of_a_fact_stands_where_it_happened() -> None:
-    """The axis begins with the run and ends with it: what came later stands further to the right."""
+    """The axis begins with the run and ends with it: what came later stands further
+    to the right."""
     report, _ = replayed(RECORDED[0])
     lines = screen(report).splitlines()
     marks = [
@@ -113,7 +115,8 @@ UNSAFE = "\x1b[31m\u202e\u200b\x00"
 @pytest.mark.parametrize("evil", EVIL)
 @pytest.mark.parametrize("name", RECORDED)
 def test_no_text_of_a_report_becomes_markup(name: str, evil: str) -> None:
-    """Every string of the report could be chosen by who runs a pipeline: names, arguments, paths."""
+    """Every string of the report could be chosen by who runs a pipeline:
+    names, arguments, paths."""
     report, _ = replayed(name)
 
     def spoiled(value: object) -> object:

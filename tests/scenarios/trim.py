@@ -1,4 +1,5 @@
-"""Cuts a recording down to the watched command's own processes, for keeping: `python -m tests.scenarios.trim IN OUT`.
+"""Cuts a recording down to the watched command's own processes, for keeping:
+`python -m tests.scenarios.trim IN OUT`.
 
 What is left is real; the host's name and all that strangers did is gone.
 """

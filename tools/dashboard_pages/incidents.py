@@ -59,7 +59,8 @@ INCIDENTS: Dashboard = (
                 (
                     (
                         f"{LOGS} | "
-                        'event_name=~"process.hang|network.connection.stalled|network.connection.exhausted"'
+                        'event_name=~"process.hang|network.connection.stalled|'
+                        'network.connection.exhausted"'
                     ),
                     "",
                 ),

@@ -23,7 +23,8 @@ PIPELINES: Dashboard = (
                 (
                     (
                         "sum by (pipeline_run_result) "
-                        '(increase(pipeline_run_duration_seconds_count{pipeline_name=~"$pipeline"}[$__range]))'
+                        "(increase(pipeline_run_duration_seconds_count"
+                        '{pipeline_name=~"$pipeline"}[$__range]))'
                     ),
                     "{{pipeline_run_result}}",
                 ),
