@@ -1,4 +1,5 @@
-"""`python -m tests.incidents [--save FOLDER] [SCENE…]`: plays scenes under kwitness and prints how the answers came out."""
+"""`python -m tests.incidents [--save FOLDER] [SCENE…]`: plays scenes under kwitness and prints how
+the answers came out."""
 
 from __future__ import annotations
 
@@ -59,7 +60,10 @@ def line(result: Result) -> bool:
     )
     mark = "ok  " if good else "BAD "
     print(
-        f"{mark} {result.scene}-{result.variant}: {result.truth.cause} → {report['verdict']} {said}{culprit}",
+        (
+            f"{mark} {result.scene}-{result.variant}: {result.truth.cause} → {report['verdict']} "
+            f"{said}{culprit}"
+        ),
         flush=True,
     )
     return good

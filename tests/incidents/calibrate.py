@@ -1,7 +1,9 @@
-"""Fits the curve from scores to probabilities, and tests it on scenes that it was not fitted on: `python -m tests.incidents.calibrate`.
+"""Fits the curve from scores to probabilities, and tests it on scenes that it was not fitted on:
+`python -m tests.incidents.calibrate`.
 
-For each recording the engine's roots compete with "none of them", which is the truth for a healthy run and for one whose cause
-is not visible. Slope and offset maximise the likelihood of the truth; the table below comes from fits without the scene.
+For each recording the engine's roots compete with "none of them", which is the truth for a healthy
+run and for one whose cause is not visible. Slope and offset maximise the likelihood of the truth;
+the table below comes from fits without the scene.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ _BINS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """The scores of the competing roots of one run, and the number of the true one; -1: none of them."""
+    """The scores of the competing roots of one run, and the number of the true one; -1:
+    none of them."""
 
     scene: str
     scores: tuple[float, ...]
@@ -87,7 +90,8 @@ def fit(known: list[Sample]) -> tuple[float, float]:
 
 
 def leave_one_out(known: list[Sample]) -> list[tuple[float, bool]]:
-    """For each run with a root: the probability of the first one by a fit without its scene, and whether it is right."""
+    """For each run with a root: the probability of the first one by a fit without its scene,
+    and whether it is right."""
     by_scene: dict[str, list[Sample]] = defaultdict(list)
     for each in known:
         by_scene[each.scene].append(each)
@@ -119,7 +123,8 @@ def main(folder: Path) -> None:
     known = samples(folder)
     slope, offset = fit(known)
     print(
-        f"{len(known)} runs of {len({s.scene for s in known})} scenes: log-odds = {slope:.2f} x score + {offset:.2f}"
+        f"{len(known)} runs of {len({s.scene for s in known})} scenes: log-odds = {slope:.2f} x "
+        f"score + {offset:.2f}"
     )
     for name, found in (
         (

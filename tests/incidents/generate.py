@@ -1,7 +1,8 @@
-"""Composes incidents from a seed, plays each with its healthy twin, and prints how the answers came out.
+"""Composes incidents from a seed, plays each with its healthy twin, and prints how the
+answers came out.
 
-`python -m tests.incidents.generate --set development --count 20 --save FILE`. A run that is in the file is not played again.
-The judging set prints aggregates alone.
+`python -m tests.incidents.generate --set development --count 20 --save FILE`.
+A run that is in the file is not played again. The judging set prints aggregates alone.
 """
 
 from __future__ import annotations
@@ -134,10 +135,14 @@ def told(line: Line, played: Played) -> str:
     lead = report["hypotheses"][0] if report["hypotheses"] else None
     said = f"{lead['cause']} {lead['confidence']:.2f} {lead['culprit']}" if lead is not None else ""
     good = line.right and not line.alarm if not line.sick else line.right
-    where = f"{c.language} in {c.structure}, {'/'.join(c.wrappers) or 'direct'}, {c.output}, {c.noise}, {c.milliseconds} ms"
+    where = (
+        f"{c.language} in {c.structure}, {'/'.join(c.wrappers) or 'direct'}, {c.output}, "
+        f"{c.noise}, {c.milliseconds} ms"
+    )
     false = "".join(f"\n  FALSE {each}" for each in played.false)
     return (
-        f"{'ok  ' if good else 'BAD '} {line.number} {c.fault if line.sick else 'twin of ' + c.fault} ({where}): "
+        f"{'ok  ' if good else 'BAD '} {line.number} "
+        f"{c.fault if line.sick else 'twin of ' + c.fault} ({where}): "
         f"{played.truth.cause} {played.truth.culprit} → {report['verdict']} {said}{false}"
     )
 

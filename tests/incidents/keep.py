@@ -1,7 +1,9 @@
-"""Cuts recordings of the laboratory down to what may be kept as golden scenarios: `python -m tests.incidents.keep FOLDER OUT [BYTES]`.
+"""Cuts recordings of the laboratory down to what may be kept as golden scenarios:
+`python -m tests.incidents.keep FOLDER OUT [BYTES]`.
 
-Only the watched command's own processes stay, and of strangers the looks at those that the truth names. Beginnings of paths of
-the machine go. Beside each recording stands what is expected of it: verdict, class and culprit, not the wording.
+Only the watched command's own processes stay, and of strangers the looks at those that the truth
+names. Beginnings of paths of the machine go. Beside each recording stands what is expected of it:
+verdict, class and culprit, not the wording.
 """
 
 from __future__ import annotations

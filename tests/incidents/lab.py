@@ -1,7 +1,9 @@
-"""The laboratory: real processes that fail in a known way under a real kwitness, and the truth about each run.
+"""The laboratory: real processes that fail in a known way under a real kwitness,
+and the truth about each run.
 
-The injector is this process. It is outside of what is observed, and nothing that is observed carries a name that gives the
-answer away. Programs tell their pids on standard output, as `@role pid`.
+The injector is this process. It is outside of what is observed, and nothing that is observed
+carries a name that gives the answer away. Programs tell their pids on standard output,
+as `@role pid`.
 """
 
 from __future__ import annotations
@@ -30,11 +32,15 @@ from tests.truth.play import Witnesses
 ROOT = Path(__file__).parent.parent.parent
 V1 = Path("/sys/fs/cgroup")
 NAMES = ("transform_users", "nightly_load", "build_report")
-SAY = 'import os, sys, time\n\n\ndef say(role):\n    os.write(1, f"@{role} {os.getpid()}\\n".encode())\n\n\n'
+SAY = (
+    'import os, sys, time\n\n\ndef say(role):\n    os.write(1, f"@{role} {os.getpid()}\\n'
+    '".encode())\n\n\n'
+)
 
 
 class Truth(msgspec.Struct, frozen=True):
-    """What really happened, as the injector knows it. `culprit`: one of pid, path, address, cgroup; several if all are right."""
+    """What really happened, as the injector knows it. `culprit`: one of pid, path, address, cgroup;
+    several if all are right."""
 
     cause: str
     culprit: dict[str, Any] = {}
@@ -85,7 +91,7 @@ class Lab:
         self._heard = threading.Condition()
         self._clean: list[Callable[[], object]] = []
 
-    # ── things to break ──────────────────────────────────────────────────────────────────────────────────────────────
+    # ── things to break ───────────────────────────────────────────────────────────────────────────
 
     def script(self, code: str, name: str = "") -> str:
         """A Python program with `say(role)`, below a name that says nothing."""
@@ -142,7 +148,8 @@ class Lab:
         return place
 
     def namespace(self) -> str:
-        """A network namespace with a veth to a second one: 10.77.0.1 here, 10.77.0.2 there. Commands run in the first."""
+        """A network namespace with a veth to a second one: 10.77.0.1 here, 10.77.0.2 there.
+        Commands run in the first."""
         tag = self.folder.name[4:].replace("_", "x")[:6]
         near, far = f"n{tag}", f"f{tag}"
         for name in (near, far):
@@ -196,7 +203,7 @@ class Lab:
     def clean_up(self, action: Callable[[], object]) -> None:
         self._clean.append(action)
 
-    # ── running ──────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── running ───────────────────────────────────────────────────────────────────────────────────
 
     def run(
         self,
@@ -283,7 +290,8 @@ class Lab:
         return self.pids[role]
 
     def send(self, role: str, number: int, *, after: float = 0.0) -> None:
-        """By a process of its own, with a name that varies: what an operator or a supervisor would be."""
+        """By a process of its own, with a name that varies:
+        what an operator or a supervisor would be."""
         pid = self.wait(role)
         time.sleep(after)
         self.fault_at = time.monotonic()

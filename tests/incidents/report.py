@@ -1,4 +1,5 @@
-"""Writes docs/accuracy.md from a folder of results: `python -m tests.incidents.report FOLDER [OUT]`."""
+"""Writes docs/accuracy.md from a folder of results: `python -m
+tests.incidents.report FOLDER [OUT]`."""
 
 from __future__ import annotations
 
@@ -42,9 +43,18 @@ from tests.incidents.score import Score, brier, macro, score, upper_bound, wilso
 OUT = Path(__file__).parent.parent.parent / "docs/accuracy.md"
 Answer = Callable[[Result], str]
 NOT_REACHED = {
-    "fs.netfs": "the kernel here has no NFS client; a wait for one looks like fs.slow_io and is reported as that",
-    "hang.gc_stall": "there is a rule, but no scene: from outside, a JVM that collects garbage looks like one that computes",
-    "mem.host_oom": "tested with constructed events only: we do not cause a host-wide OOM kill on a shared machine",
+    "fs.netfs": (
+        "the kernel here has no NFS client; a wait for one looks like fs.slow_io and is reported "
+        "as that"
+    ),
+    "hang.gc_stall": (
+        "there is a rule, but no scene: from outside, a JVM that collects garbage looks like one "
+        "that computes"
+    ),
+    "mem.host_oom": (
+        "tested with constructed events only: we do not cause a host-wide OOM kill on a shared "
+        "machine"
+    ),
     "time.clock": "tested with constructed events only: we do not change the clock of this machine",
 }
 
@@ -65,7 +75,7 @@ def load(folder: Path) -> list[Result]:
     return out
 
 
-# ── baselines: what can be said without us ───────────────────────────────────────────────────────────────────────────
+# ── baselines: what can be said without us ────────────────────────────────────────────────────────
 
 _CODES = {
     137: "mem.cgroup_oom",
@@ -151,7 +161,7 @@ def right(result: Result, answer: str) -> bool:
     return answer in (result.truth.cause, *result.truth.also_right)
 
 
-# ── ablations: the same recordings with a part of the facts taken out ────────────────────────────────────────────────
+# ── ablations: the same recordings with a part of the facts taken out ─────────────────────────────
 
 ABLATIONS: dict[str, tuple[type[Event], ...]] = {
     "without earlier runs (no history)": (),
@@ -191,7 +201,7 @@ def again(
     return report
 
 
-# ── the page ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the page ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def share(good: int, of: int) -> str:
@@ -205,7 +215,8 @@ def count(scores: Iterable[Score], name: str) -> tuple[int, int]:
 
 
 def fit(results: list[Result]) -> tuple[float, float]:
-    """Slope and offset of a logistic curve from score to being right (incidents, first hypothesis), by gradient descent."""
+    """Slope and offset of a logistic curve from score to being right (incidents, first hypothesis),
+    by gradient descent."""
     points = [
         (r.report["hypotheses"][0]["score"], float(score(r).right))
         for r in results
@@ -233,18 +244,33 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
     alarms = sum(score(r).alarm for r in healthy)
     late = sorted(r.t_report for r in incidents if r.t_report)
     scenes, classes = len({r.scene for r in incidents}), len({r.truth.cause for r in incidents})
-    counted = f"{len(incidents)} incident runs of {scenes} scenes and {classes} classes, {len(healthy)} healthy runs, "
+    counted = (
+        f"{len(incidents)} incident runs of {scenes} scenes and {classes} classes, "
+        f"{len(healthy)} healthy runs, "
+    )
     counted += f"{len(absent)} runs whose cause the kernel does not see."
     lines = [
         "# Accuracy",
         "",
-        "Written by `make bench-incidents`. It breaks real processes, cgroups, sockets, mounts and namespaces on purpose, from outside of",
-        "the observed task (`tests/incidents`). It compares each report with the record of what was broken. Shares have Wilson's 95%",
-        "interval. A *scene* is one way to break a pipeline, and a *healthy run* is a run of a pipeline that is not broken.",
+        (
+            "Written by `make bench-incidents`. It breaks real processes, cgroups, sockets, "
+            "mounts and namespaces on purpose, from outside of"
+        ),
+        (
+            "the observed task (`tests/incidents`). It compares each report with the record of "
+            "what was broken. Shares have Wilson's 95%"
+        ),
+        (
+            "interval. A *scene* is one way to break a pipeline, and a *healthy run* is a run of a "
+            "pipeline that is not broken."
+        ),
         "",
         counted,
         "",
-        "*At 1* counts the first hypothesis of a report, *at 3* one of its first three. A *family* is the part of a class name before the dot.",
+        (
+            "*At 1* counts the first hypothesis of a report, *at 3* one of its first three. "
+            "A *family* is the part of a class name before the dot."
+        ),
         "",
         "| | K: kernel events prove the cause | P: they prove it in part | all |",
         "|---|---|---|---|",
@@ -266,17 +292,27 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
     bound = upper_bound(alarms, len(healthy))
     lines += [
         "",
-        f"- joint@1, averaged over the classes: {mean:.2f}. Confusable classes that were ruled out or ranked lower: {rivals:.2f}.",
+        (
+            f"- joint@1, averaged over the classes: {mean:.2f}. Confusable classes that were ruled "
+            f"out or ranked lower: {rivals:.2f}."
+        ),
         f"- False alarms: {alarms} of {len(healthy)} healthy runs (upper 95% bound {bound:.1%}).",
-        f"- Runs whose cause the kernel does not see, reported as not visible with a list of what was normal: {share(sum(score(r).right for r in absent), len(absent))}.",
+        (
+            "- Runs whose cause the kernel does not see, reported as not visible with a list of "
+            f"what was normal: {share(sum(score(r).right for r in absent), len(absent))}."
+        ),
         f"- Cited events that are not in the report: {sum(score(r).invented for r in results)}.",
-        f"- Brier score of the confidence of the first hypothesis: {brier(s for _, s in pairs):.3f}. Curve in use: log-odds = {SLOPE} x score + {OFFSET}; "
+        "- Brier score of the confidence of the first hypothesis: "
+        f"{brier(s for _, s in pairs):.3f}. Curve in use: log-odds = {SLOPE} x score + {OFFSET}; "
         "fitted on these runs: {:.2f} x score + {:.2f}.".format(*fit(results)),
     ]
     if late:
         lines.append(
-            f"- Time from a signal to the written report of `kwitness run`: median {late[len(late) // 2]:.1f} s, 95th percentile {late[int(len(late) * 0.95)]:.1f} s "
-            f"({len(late)} runs; if a run continues after the fault, the time until its end is included)."
+            "- Time from a signal to the written report of `kwitness run`: "
+            f"median {late[len(late) // 2]:.1f} s, 95th percentile "
+            f"{late[int(len(late) * 0.95)]:.1f} s "
+            f"({len(late)} runs; if a run continues after the fault, the time until its end is "
+            "included)."
         )
     lines += [
         "",
@@ -294,13 +330,17 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
         wrong = Counter(ours(r) for r, s in group if not s.class_at_1)
         said = ", ".join(f"{c} ({n})" for c, n in wrong.most_common()) or ""
         lines.append(
-            f"| {name} | {len(group)} | {sum(bool(s.joint_at_1) for _, s in group)} | {sum(bool(s.class_at_1) for _, s in group)} | {said} |"
+            f"| {name} | {len(group)} | {sum(bool(s.joint_at_1) for _, s in group)} | "
+            f"{sum(bool(s.class_at_1) for _, s in group)} | {said} |"
         )
     lines += [
         "",
         "## Compared with simpler methods",
         "",
-        "*class@1*: incident runs in which the first answer has the right class. *healthy* and *not visible*: such runs with the right answer.",
+        (
+            "*class@1*: incident runs in which the first answer has the right class. "
+            "*healthy* and *not visible*: such runs with the right answer."
+        ),
         "",
         "| | class@1 | healthy | not visible |",
         "|---|---|---|---|",
@@ -338,7 +378,10 @@ def ablation_lines(results: list[Result], folder: Path) -> list[str]:
     lines = [
         "## With fewer facts",
         "",
-        "The recordings of the same incident runs are replayed without some of the facts; the last three also without history.",
+        (
+            "The recordings of the same incident runs are replayed without some of the facts; "
+            "the last three also without history."
+        ),
         "",
         "| | class@1 |",
         "|---|---|",

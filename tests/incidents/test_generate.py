@@ -1,4 +1,5 @@
-"""The generator: seeds, twins, and what it counts. Live runs of it are in tests/live/test_generated.py."""
+"""The generator: seeds, twins, and what it counts. Live runs of it are in
+tests/live/test_generated.py."""
 
 from __future__ import annotations
 
@@ -141,7 +142,7 @@ def test_the_twin_of_a_story_is_healthy(name: str, number: int) -> None:
     assert (played.report["execution"]["outcome"] == "success") == masked
 
 
-# ── counting ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── counting ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def line(number: int, **other: object) -> Line:

@@ -1,4 +1,5 @@
-"""Bursts of work that ends at once: what one step does has a bound, and one user's burst holds up nobody else's work."""
+"""Bursts of work that ends at once: what one step does has a bound, and one user's burst holds up
+nobody else's work."""
 
 from __future__ import annotations
 

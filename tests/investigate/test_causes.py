@@ -116,7 +116,8 @@ def test_the_longest_of_some_parts_follows_from_its_own_quota(
 
 
 def test_a_rival_is_ruled_out_by_what_speaks_most_against_it() -> None:
-    """The sender is a time limit, and the kernel had chosen the process: the kernel's choice decides."""
+    """The sender is a time limit, and the kernel had chosen the process:
+    the kernel's choice decides."""
     story = Story()
     root = story.command("bash", "job.sh")
     step = story.spawn(root, "python3", "load.py")

@@ -126,7 +126,8 @@ def test_lost_events_keep_it_from_concluding_from_their_absence() -> None:
 
 
 def test_events_that_processes_without_work_lost_are_listed_and_change_no_conclusion() -> None:
-    """Anybody can cause these: they must not take a report's certainty away, nor push other losses out of it."""
+    """Anybody can cause these: they must not take a report's certainty away, nor push other losses
+    out of it."""
     story = Story()
     root = story.command("bash", "job.sh")
     story.core.missing.note_losses({("signal", "ring_full"): 3}, story.now)
@@ -562,7 +563,8 @@ def test_confidence_is_no_certainty() -> None:
 
 
 def test_what_came_after_the_failure_did_not_cause_it() -> None:
-    """A service that its starter ends 25 s after its start looks like a time limit; the task had failed long before."""
+    """A service that its starter ends 25 s after its start looks like a time limit;
+    the task had failed long before."""
     story = Story()
     root = story.command("python3", "drive.py")
     service = story.spawn(root, "python3", "service.py")
@@ -581,7 +583,8 @@ def test_what_came_after_the_failure_did_not_cause_it() -> None:
 
 
 def test_a_service_that_is_stopped_by_who_started_it_masks_nothing() -> None:
-    """Asked, then killed with its parent: nothing was lost. Killed without a word while at work: something was."""
+    """Asked, then killed with its parent: nothing was lost. Killed without a word while at work:
+    something was."""
     for asked in (True, False):
         story = Story()
         root = story.command("python3", "drive.py")
@@ -602,7 +605,8 @@ def test_a_service_that_is_stopped_by_who_started_it_masks_nothing() -> None:
 
 
 def test_a_writer_that_reads_its_file_again_was_done_with_writing() -> None:
-    """Executors of Spark write parts and read parts; a part of a whole file is all that a reader of Parquet takes."""
+    """Executors of Spark write parts and read parts; a part of a whole file is all that a reader of
+    Parquet takes."""
     story = Story()
     root = story.command("java", "driver")
     writer, reader = (
@@ -623,7 +627,8 @@ def test_a_writer_that_reads_its_file_again_was_done_with_writing() -> None:
 
 @pytest.mark.parametrize(("status", "cause"), [(1, "proc.exit_masked"), (3, "none.not_visible")])
 def test_a_failure_that_a_pipe_swallowed_and_a_check_found_later(status: int, cause: str) -> None:
-    """`step | tail` and then a test that fails: the shell's own status is another one. With pipefail it is the step's."""
+    """`step | tail` and then a test that fails: the shell's own status is another one.
+    With pipefail it is the step's."""
     story = Story()
     root = story.command("bash", "job.sh")
     step, reader = story.fork(root), story.fork(root)

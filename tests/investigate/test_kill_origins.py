@@ -1,4 +1,5 @@
-"""Deaths by a signal: what the target was doing, who the sender is, and what its end brought about."""
+"""Deaths by a signal: what the target was doing, who the sender is, and what its
+end brought about."""
 
 from __future__ import annotations
 
@@ -69,7 +70,8 @@ def test_the_target_of_a_kill_is_told_with_its_wait_and_its_use() -> None:
 
 
 def container(shim: str) -> Hypothesis:
-    """A container whose first process is killed by `runc`, ten seconds after a request to end that it ignored."""
+    """A container whose first process is killed by `runc`, ten seconds after a request to end that
+    it ignored."""
     story = Story()
     root = story.command("python3", "task.py")
     told(

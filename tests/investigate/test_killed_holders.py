@@ -28,8 +28,8 @@ def idles(story: Story, key: ProcessKey, **wait: Any) -> None:
 def pool(
     *, doing: int = READ, lock: dict[str, int] | None = None, reads: bool = False
 ) -> tuple[Story, Report]:
-    """A parent kills one of its workers; two others wait for a lock. `doing`: the call that the killed one was in; `reads`: a third
-    worker waits at the queue's pipe."""
+    """A parent kills one of its workers; two others wait for a lock. `doing`:
+    the call that the killed one was in; `reads`: a third worker waits at the queue's pipe."""
     story = Story()
     root = story.command("timeout", "20", "python3", "pool.py")
     parent = story.spawn(root, "python3", "pool.py")

@@ -1,4 +1,5 @@
-"""Failed calls that ended a process, each with a near miss in which the same failure was ordinary."""
+"""Failed calls that ended a process, each with a near miss in which the same failure was
+ordinary."""
 
 from __future__ import annotations
 
@@ -233,7 +234,10 @@ def test_a_port_with_its_owner() -> None:
     assert job.ends() == (
         "net.port_in_use",
         "nginx",
-        f"python3 ({job.step.tgid}) could not use 127.0.0.1:8080: the port was in use by nginx (77).",
+        (
+            f"python3 ({job.step.tgid}) could not use 127.0.0.1:8080: the port was in use by nginx "
+            "(77)."
+        ),
     )
 
 

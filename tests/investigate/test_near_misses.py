@@ -1,4 +1,5 @@
-"""Failures that look alike: each with its reason, and with a near miss in which the same sign is ordinary."""
+"""Failures that look alike: each with its reason, and with a near miss in which the same sign is
+ordinary."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ def last_failed(story: Story, who: ProcessKey, *, ago_ms: float = 5, **fields: A
     story.fact(LastFailure, who, **(values | fields))
 
 
-# ── locks ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── locks ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_a_refused_lock_is_a_reason_only_for_who_needs_it(
     assert cause_of(report_of(story)) == cause
 
 
-# ── programs that could not be started ──────────────────────────────────────────────────────────────────────────────
+# ── programs that could not be started ────────────────────────────────────────────────────────────
 
 
 def _spawns_in_vain(*, again: bool) -> Story:
@@ -110,7 +111,7 @@ def test_a_program_that_was_found_elsewhere_is_not_missed() -> None:
     assert cause_of(report_of(_spawns_in_vain(again=True))) != "proc.interpreter"
 
 
-# ── heap limits ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── heap limits ───────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_a_jvm_that_exits_while_it_grows_towards_the_limit_of_its_heap(
         assert 0.5 < lead.confidence < 0.9
 
 
-# ── paths that exist ─────────────────────────────────────────────────────────────────────────────────────────────────
+# ── paths that exist ──────────────────────────────────────────────────────────────────────────────
 
 MADE: dict[str, Any] = {
     "call": CallKind.CHANGE,
@@ -230,7 +231,7 @@ def test_a_worker_that_hands_a_failure_on_and_ends_well(
     assert cause_of(report_of(story)) == cause
 
 
-# ── full file systems ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── full file systems ─────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_writer_that_met_a_full_disk_has_not_filled_it_as_far_as_was_seen() -> None:
@@ -271,7 +272,7 @@ def test_only_who_wrote_much_filled_a_disk(size: int, culprit: str) -> None:
     assert (lead.name or lead.path) == culprit
 
 
-# ── answers that did not come ────────────────────────────────────────────────────────────────────────────────────────
+# ── answers that did not come ─────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -319,7 +320,7 @@ def test_a_client_that_gives_up_by_its_own_limit(
     assert cause_of(report_of(story)) == cause
 
 
-# ── connections that are not established ─────────────────────────────────────────────────────────────────────────────
+# ── connections that are not established ──────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(

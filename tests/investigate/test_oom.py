@@ -27,8 +27,8 @@ def choose(
     flags: LookFlag = LookFlag.PARTS_KNOWN,
     unnamed: int = 0,
 ) -> None:
-    """The kernel half's look at a full cgroup, and the OOM killer's choice. `held` are anonymous MiB; `mapped` MiB the victim had
-    asked for above that."""
+    """The kernel half's look at a full cgroup, and the OOM killer's choice.
+    `held` are anonymous MiB; `mapped` MiB the victim had asked for above that."""
     anon = sum(held.values()) * MIB
     story.say(
         OomMemory,

@@ -502,7 +502,8 @@ def test_a_parent_that_waited_for_a_cpu_is_no_supervisor_with_a_late_heartbeat()
 
 @pytest.mark.parametrize("waited_ms", [55, 0])
 def test_a_short_question_is_none_the_longer_on_a_busy_host(waited_ms: int) -> None:
-    """`readlink` answers with status 1 in 5 ms, and waits for a CPU before. Work of 60 ms is no question."""
+    """`readlink` answers with status 1 in 5 ms, and waits for a CPU before.
+    Work of 60 ms is no question."""
     story = Story()
     root = story.command("bash", "job.sh")
     asked = story.spawn(root, "readlink", "/opt/tool")

@@ -1,4 +1,5 @@
-"""The witnesses contradict what is not so. Each sentence stands once as it was, and once changed."""
+"""The witnesses contradict what is not so. Each sentence stands once as it was,
+and once changed."""
 
 from __future__ import annotations
 
@@ -102,7 +103,10 @@ def test_a_changed_sentence_is_false(true: str, false: str) -> None:
     "sentence",
     [
         "No process was killed, and none crashed.",
-        "The OOM killer killed python3 (11): its own memory of 50.2 MiB reached the limit of /jobs (72.0 MiB).",
+        (
+            "The OOM killer killed python3 (11): its own memory of 50.2 MiB reached the limit of "
+            "/jobs (72.0 MiB)."
+        ),
         "It then exited with status 77.",
     ],
 )

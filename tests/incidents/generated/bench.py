@@ -1,4 +1,5 @@
-"""The workbench of one composition: its folder, its names, and the steps that faults are put into."""
+"""The workbench of one composition: its folder, its names, and the steps that faults
+are put into."""
 
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ class Bench:
         self.pid_files: dict[str, Path] = {}
         self.ports: list[int] = []
 
-    # ── things ───────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── things ────────────────────────────────────────────────────────────────────────────────────
 
     def path(self, folder: str = "files") -> Path:
         return self.folder / folder / self.names.file()
@@ -70,7 +71,7 @@ class Bench:
         """What the injector did."""
         self.notes[key] = str(value)
 
-    # ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── steps ─────────────────────────────────────────────────────────────────────────────────────
 
     def busy(self, ms: float) -> list[str]:
         """Ordinary work of so many milliseconds."""
@@ -100,7 +101,8 @@ class Bench:
         language: str = "",
         work: float = 1.0,
     ) -> Step:
-        """One of the drawn language: its share of the ordinary work, the operations at the drawn moment, the rest of the work."""
+        """One of the drawn language: its share of the ordinary work, the operations at the drawn
+        moment, the rest of the work."""
         total, moment = self.composition.milliseconds * work, self.composition.moment
         lines = [
             f"note {self.pid_file(role)}",
@@ -143,7 +145,7 @@ class Bench:
     def one(self, step: Step) -> list[Stage]:
         return self.stages(Stage((step,)))
 
-    # ── the injector ─────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the injector ──────────────────────────────────────────────────────────────────────────────
 
     def until_moment(self, role: str) -> int:
         """Waits for the process and for its drawn moment; its pid."""
@@ -195,8 +197,10 @@ class Bench:
         self.stranger(
             f"s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n"
             f"s.bind(('127.0.0.1', {port})); s.listen({_BACKLOG}); print('ready', flush=True)\n"
-            f"import threading\ndef work(c):\n    try:\n        {answer}\n    except OSError: pass\n"
-            "while True:\n    c, _ = s.accept()\n    threading.Thread(target=work, args=(c,), daemon=True).start()\n",
+            f"import threading\ndef work(c):\n    try:\n        {answer}\n"
+            "    except OSError: pass\n"
+            "while True:\n    c, _ = s.accept()\n"
+            "    threading.Thread(target=work, args=(c,), daemon=True).start()\n",
             role="server",
             inside=inside,
         )

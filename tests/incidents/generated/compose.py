@@ -21,7 +21,8 @@ _SHORTEST, _MEDIAN, _SPREAD, _LONGEST, _LONG_SHARE = 200, 900, 0.8, 90_000, 0.01
 
 @cache
 def _order(name: str) -> tuple[str, ...]:
-    """The faults in a drawn order, each as often as its weight: every part of a set has nearly all."""
+    """The faults in a drawn order, each as often as its weight:
+    every part of a set has nearly all."""
     every = [f.name for f in FAULTS.values() for _ in range(f.weight)]
     random.Random(SETS[name]).shuffle(every)
     return tuple(every)

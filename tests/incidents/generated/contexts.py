@@ -42,7 +42,8 @@ def _cron(b: Bench, command: list[str]) -> list[str]:
 
 
 def _container(b: Bench, command: list[str]) -> list[str]:
-    """As a container has it: namespaces of pids, mounts, host name and IPC, with a /proc of its own, and an init."""
+    """As a container has it: namespaces of pids, mounts, host name and IPC, with a /proc of its
+    own, and an init."""
     line = f"{shlex.join(command)}; exit $?"
     return [
         "unshare",

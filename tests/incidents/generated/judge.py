@@ -69,7 +69,7 @@ def line_of(played: Played) -> Line:
     )
 
 
-# ── counting ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── counting ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def _share(good: int, of: int) -> str:
@@ -87,7 +87,8 @@ def _joint(each: Line) -> bool:
 
 
 def reliability(lines: Sequence[Line]) -> list[tuple[str, int, float, float]]:
-    """For each bin of confidence: its name, the runs, the mean confidence, the share that was right."""
+    """For each bin of confidence: its name, the runs, the mean confidence, the share
+    that was right."""
     rows = []
     for low, high in itertools.pairwise(_BINS):
         inside = [
@@ -102,7 +103,8 @@ def reliability(lines: Sequence[Line]) -> list[tuple[str, int, float, float]]:
 
 
 def calibration_error(lines: Sequence[Line]) -> float:
-    """ECE: the mean distance between confidence and share right, weighted by the runs of each bin."""
+    """ECE: the mean distance between confidence and share right, weighted by the runs
+    of each bin."""
     rows = reliability(lines)
     total = sum(count for _, count, _, _ in rows)
     return sum(count * abs(mean - good) for _, count, mean, good in rows) / total if total else 0.0
@@ -114,8 +116,10 @@ def summary(lines: Sequence[Line]) -> list[str]:
     sick, twins = [e for e in played if e.sick], [e for e in played if not e.sick]
     out = [
         (
-            f"{len(sick)} compositions and {len(twins)} healthy twins were played; {sum(e.state == 'void' for e in lines)} runs were void "
-            f"(the record of the run does not show what was composed), {sum(e.state == 'unavailable' for e in lines)} not possible here."
+            f"{len(sick)} compositions and {len(twins)} healthy twins were played; "
+            f"{sum(e.state == 'void' for e in lines)} runs were void "
+            "(the record of the run does not show what was composed), "
+            f"{sum(e.state == 'unavailable' for e in lines)} not possible here."
         ),
         "",
         "| | K: kernel events prove the cause | P: they prove it in part |",
@@ -135,13 +139,21 @@ def summary(lines: Sequence[Line]) -> list[str]:
     false, true = sum(e.false for e in played), sum(e.true for e in played)
     out += [
         "",
-        f"- Causes that the kernel does not see, reported as not visible: {_share(sum(e.right for e in absent), len(absent))}.",
         (
-            f"- False alarms: {alarms} of {len(twins)} healthy twins (upper 95% bound {upper_bound(alarms, len(twins)):.1%}). "
-            f"Twins reported as neither an incident nor a failure: {_share(sum(e.right for e in twins), len(twins))}."
+            "- Causes that the kernel does not see, reported as not visible: "
+            f"{_share(sum(e.right for e in absent), len(absent))}."
+        ),
+        (
+            f"- False alarms: {alarms} of {len(twins)} healthy twins (upper 95% bound "
+            f"{upper_bound(alarms, len(twins)):.1%}). "
+            "Twins reported as neither an incident nor a failure: "
+            f"{_share(sum(e.right for e in twins), len(twins))}."
         ),
         f"- Cited events that are not in the report: {sum(e.invented for e in played)}.",
-        f"- Calibration (ECE of the first hypothesis of every reported incident): {calibration_error(played):.3f}.",
+        (
+            "- Calibration (ECE of the first hypothesis of every reported incident): "
+            f"{calibration_error(played):.3f}."
+        ),
     ]
     if true + false:
         out.append(f"- Sentences that the second witness decided: {true} true, {false} false.")

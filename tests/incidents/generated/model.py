@@ -29,7 +29,8 @@ class Composition(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One process of the workload. `before`: the words in front of its command; `options`: of its interpreter."""
+    """One process of the workload. `before`: the words in front of its command; `options`:
+    of its interpreter."""
 
     language: str
     name: str
@@ -46,7 +47,8 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct):
-    """What is known after a run: output and errors, the exit status, pids by role, and what the injector noted."""
+    """What is known after a run: output and errors, the exit status, pids by role,
+    and what the injector noted."""
 
     log: str = ""
     status: int = 0

@@ -15,7 +15,10 @@ _BURNERS = 4
 
 def _burner(b: Bench, affinity: str, role: str) -> None:
     b.stranger(
-        f"{affinity}print('ready', flush=True)\nend = time.time() + 25\nwhile time.time() < end: sum(range(9999))",
+        (
+            f"{affinity}print('ready', flush=True)\nend = time.time() + 25\n"
+            "while time.time() < end: sum(range(9999))"
+        ),
         role=role,
     )
 
@@ -38,7 +41,10 @@ def _short_of_cpu(b: Bench, plan: Plan) -> None:
 
 def _busy_memory(b: Bench, plan: Plan) -> None:
     b.stranger(
-        "held = []\nfor _ in range(40): held.append(b'x' * (10 << 20))\nprint('ready', flush=True)\ntime.sleep(60)",
+        (
+            "held = []\nfor _ in range(40): held.append(b'x' * (10 << 20))\n"
+            "print('ready', flush=True)\ntime.sleep(60)"
+        ),
         role="noise",
     )
 
@@ -46,7 +52,10 @@ def _busy_memory(b: Bench, plan: Plan) -> None:
 def _busy_disk(b: Bench, plan: Plan) -> None:
     path = b.folder / "run" / "other.bin"
     b.stranger(
-        f"print('ready', flush=True)\nfor _ in range(200):\n    open({str(path)!r}, 'wb').write(bytes(4 << 20)); time.sleep(0.05)",
+        (
+            "print('ready', flush=True)\nfor _ in range(200):\n"
+            f"    open({str(path)!r}, 'wb').write(bytes(4 << 20)); time.sleep(0.05)"
+        ),
         role="noise",
     )
 
@@ -61,7 +70,8 @@ def _retried(b: Bench, plan: Plan) -> None:
 
 
 def _served(b: Bench, plan: Plan) -> None:
-    """A server and its client, both of the run. The client is started again until the server listens."""
+    """A server and its client, both of the run. The client is started again until
+    the server listens."""
     port, count = b.port(), b.draw.choice((1, 3))
     server = b.ordinary(
         [f"serve {port} {count}"], language=b.draw.choice(("python", "perl")), ms=20
@@ -87,7 +97,10 @@ def _helped(b: Bench, plan: Plan) -> None:
 
 def _probing(b: Bench, plan: Plan) -> None:
     """A shell that looks for things that are not there, and does not need them."""
-    line = 'test -e /etc/none.conf || cat /etc/none 2> /dev/null; grep -q zzz /etc/hostname || true; exec "$@"'
+    line = (
+        "test -e /etc/none.conf || cat /etc/none 2> /dev/null; grep -q zzz /etc/hostname || true; "
+        'exec "$@"'
+    )
     step = b.ordinary()
     step = msgspec.structs.replace(step, before=("sh", "-c", line, "sh"))
     plan.stages.insert(0, Stage((step,)))

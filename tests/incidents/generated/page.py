@@ -9,10 +9,12 @@ from tests.incidents.generated.judge import Line, summary
 _BEGIN, _END = "<!-- judging set: begin -->", "<!-- judging set: end -->"
 _ABOUT = """## Judging set
 
-Written by `make bench-judging`. `tests/incidents/generate.py` composes incidents from a seed: a workload (13 ways to run steps in 7
-languages), a fault at a drawn moment, a context (wrappers, namespaces, cgroups, standard output), noise, and a length. One of eight is
-a story of a minute to a day on constructed events. Each composition has a *healthy twin*: the same without the fault. Nobody looks into
-this set case by case, and no rule is written for it. The whole set has 400 compositions. Shares have Wilson's 95% interval."""
+Written by `make bench-judging`. `tests/incidents/generate.py` composes incidents from a seed: a
+workload (13 ways to run steps in 7 languages), a fault at a drawn moment, a context (wrappers,
+namespaces, cgroups, standard output), noise, and a length. One of eight is a story of a minute to a
+day on constructed events. Each composition has a *healthy twin*: the same without the fault. Nobody
+looks into this set case by case, and no rule is written for it. The whole set has 400 compositions.
+Shares have Wilson's 95% interval."""
 
 
 def section(lines: Sequence[Line]) -> str:

@@ -47,7 +47,8 @@ class Played(msgspec.Struct, kw_only=True):
 
 
 def play(composition: Composition, *, witnessed: bool = False) -> Played:
-    """Raises UnavailableError where this machine cannot, VoidError where the run's record does not show what was composed."""
+    """Raises UnavailableError where this machine cannot, VoidError where the run's record does not
+    show what was composed."""
     if composition.structure == "story":
         truth, visible, report = stories.play(composition)
         return Played(
@@ -121,7 +122,7 @@ def _with_pids(truth: Truth, pids: dict[str, int]) -> Truth:
     return msgspec.structs.replace(truth, culprit=found)
 
 
-# ── the process ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the process ───────────────────────────────────────────────────────────────────────────────────
 
 
 def _observed(

@@ -1,4 +1,5 @@
-"""The programs of workloads: built once for each process, copied below a name of the composition."""
+"""The programs of workloads: built once for each process, copied below a name of the
+composition."""
 
 from __future__ import annotations
 

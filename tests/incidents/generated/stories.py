@@ -57,7 +57,8 @@ class Teller:
     def ends(
         self, step: ProcessKey, code: int = 0, number: int = 0, *, root: int | None = None
     ) -> None:
-        """The end of the step, and of the run, which hands the failure on unless `root` says otherwise."""
+        """The end of the step, and of the run, which hands the failure on unless `root` says
+        otherwise."""
         bad = self.sick
         self.story.exit(step, code if bad else 0, signal=number if bad else 0)
         if not bad or root == 0:

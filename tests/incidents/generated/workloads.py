@@ -1,4 +1,5 @@
-"""Workloads: twelve ways to run stages of steps, from a single program to pools and orchestrators."""
+"""Workloads: twelve ways to run stages of steps, from a single program to pools and
+orchestrators."""
 
 from __future__ import annotations
 

@@ -13,7 +13,9 @@ def native_code_crashes(lab: Lab) -> Truth:
     if lab.variant == 1:
         source = lab.folder / "work.c"
         source.write_text(
-            '#include <stdio.h>\n#include <unistd.h>\nstatic int parse(int *p) { return *p; }\nint main(void) { printf("@victim %d\\n", getpid()); fflush(stdout); sleep(1); return parse((int *)16); }\n'
+            "#include <stdio.h>\n#include <unistd.h>\nstatic int parse(int *p) { return *p; }\n"
+            'int main(void) { printf("@victim %d\\n'
+            '", getpid()); fflush(stdout); sleep(1); return parse((int *)16); }\n'
         )
         subprocess.run(
             ["gcc", "-g", "-O0", "-o", str(lab.folder / "work"), str(source)], check=True
@@ -50,7 +52,10 @@ def somebody_sends_it_a_segv(lab: Lab) -> Truth:
                 sys.executable,
                 "-S",
                 "-c",
-                f"import os, time; time.sleep(1.3); os.kill({pid}, {(11, 6, 11)[lab.variant]}); time.sleep(1)",
+                (
+                    f"import os, time; time.sleep(1.3); os.kill({pid}, "
+                    f"{(11, 6, 11)[lab.variant]}); time.sleep(1)"
+                ),
             ]
         )
         lab.pids["sender"] = child.pid
@@ -86,7 +91,11 @@ def a_pipe_hides_a_failure(lab: Lab) -> Truth:
 @scene("I39", "B", "K", group="masked")
 def a_reader_has_enough(lab: Lab) -> Truth:
     step = lab.script(
-        'import signal\nsignal.signal(signal.SIGPIPE, signal.SIG_DFL)\nprint("@producer", os.getpid(), file=sys.stderr, flush=True)\nfor n in range(400000):\n    print(n, "row")\n',
+        (
+            "import signal\nsignal.signal(signal.SIGPIPE, signal.SIG_DFL)\n"
+            'print("@producer", os.getpid(), file=sys.stderr, flush=True)\n'
+            'for n in range(400000):\n    print(n, "row")\n'
+        ),
         "list",
     )
     line = (
@@ -127,7 +136,10 @@ def descriptors_run_out(lab: Lab) -> Truth:
         "held.append(socket.socket())",
         "held.append(os.pipe())",
     )
-    code = f'import socket\nsay("leaker")\nheld = []\nfor _ in range(4000):\n    {kinds[lab.variant]}\n    time.sleep(0.002)\n'
+    code = (
+        'import socket\nsay("leaker")\nheld = []\nfor _ in range(4000):\n'
+        f"    {kinds[lab.variant]}\n    time.sleep(0.002)\n"
+    )
     line = " ".join(f"'{w}'" for w in lab.python(code))
     lab.run(lab.shell(f"ulimit -n {64 + 64 * lab.variant}\n{line}\n"))
     return Truth("lim.emfile", {"pid": "leaker"}, rivals=("lim.pids", "fs.eacces"))
@@ -138,14 +150,14 @@ def no_process_is_left(lab: Lab) -> Truth:
     group = lab.cgroup("pids", pids_max=20 + 10 * lab.variant)
     enter = f"open({str(group / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))\n"
     if lab.variant == 1:
-        code = (
-            enter
-            + 'import threading\nsay("maker")\nfor _ in range(100):\n    threading.Thread(target=time.sleep, args=(4,), daemon=True).start()\n'
+        code = enter + (
+            'import threading\nsay("maker")\nfor _ in range(100):\n'
+            "    threading.Thread(target=time.sleep, args=(4,), daemon=True).start()\n"
         )
     else:
-        code = (
-            enter
-            + 'say("maker")\nfor _ in range(100):\n    if not os.fork():\n        time.sleep(6)\n        os._exit(0)\n'
+        code = enter + (
+            'say("maker")\nfor _ in range(100):\n    if not os.fork():\n        time.sleep(6)\n'
+            "        os._exit(0)\n"
         )
     lab.run(lab.python(code))
     return Truth("lim.pids", {"pid": "maker"}, rivals=("proc.zombies", "lim.emfile"))
@@ -155,9 +167,9 @@ def no_process_is_left(lab: Lab) -> Truth:
 def nobody_reaps(lab: Lab) -> Truth:
     group = lab.cgroup("pids", pids_max=40 + 20 * lab.variant)
     enter = f"open({str(group / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))\n"
-    code = (
-        enter
-        + 'say("parent")\nfor _ in range(200):\n    if not os.fork():\n        os._exit(0)\n    time.sleep(0.02)\n'
+    code = enter + (
+        'say("parent")\nfor _ in range(200):\n    if not os.fork():\n        os._exit(0)\n'
+        "    time.sleep(0.02)\n"
     )
     lab.run(lab.python(code))
     return Truth("proc.zombies", {"pid": "parent"}, rivals=("lim.pids",))

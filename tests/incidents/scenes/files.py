@@ -38,7 +38,8 @@ def a_torn_file_is_read(lab: Lab) -> Truth:
     writer, reader = lab.script(WRITER, "export"), lab.script(READER, "validate")
     go_on = ("|| true", "; true", "| tee -a run.log")[lab.variant]
     lab_command = lab.shell(
-        f"{sys.executable} -S {writer} {out} 3000 {go_on}\nsleep 0.5\n{sys.executable} -S {reader} {out} 60000\n"
+        f"{sys.executable} -S {writer} {out} 3000 {go_on}\nsleep 0.5\n"
+        f"{sys.executable} -S {reader} {out} 60000\n"
     )
 
     def during() -> None:
@@ -58,7 +59,8 @@ def a_file_is_read_too_early(lab: Lab) -> Truth:
     writer, reader = lab.script(WRITER, "export"), lab.script(READER, "validate")
     lab.run(
         lab.shell(
-            f"{sys.executable} -S {writer} {out} {400 + 100 * lab.variant} & W=$!\nsleep {1 + 0.3 * lab.variant}\n"
+            f"{sys.executable} -S {writer} {out} {400 + 100 * lab.variant} & W=$!\n"
+            f"sleep {1 + 0.3 * lab.variant}\n"
             f"{sys.executable} -S {reader} {out} 8000\nS=$?\nwait $W\nexit $S\n"
         )
     )
@@ -71,17 +73,24 @@ def a_disk_is_full(lab: Lab) -> Truth:
     place = lab.mount("tmpfs" if lab.variant != 1 else "ext4", size="16m")
     own = place / "out.parquet"
     filler = lab.script(
-        f'say("filler")\nopen({str(place / "spill.bin")!r}, "wb").write(b"x" * ({11 + lab.variant} << 20))\n',
+        (
+            f'say("filler")\nopen({str(place / "spill.bin")!r}, "wb").write(b"x" * '
+            f"({11 + lab.variant} << 20))\n"
+        ),
         "cache",
     )
     victim = lab.script(
-        f'say("victim")\nf = open({str(own)!r}, "wb")\nfor _ in range(64):\n    f.write(b"y" * (1 << 18))\n    f.flush()\n',
+        (
+            f'say("victim")\nf = open({str(own)!r}, "wb")\nfor _ in range(64):\n'
+            '    f.write(b"y" * (1 << 18))\n    f.flush()\n'
+        ),
         "load",
     )
     if lab.variant == 2:
         lab.run(
             lab.python(
-                f'say("victim")\nf = open({str(own)!r}, "wb")\nfor _ in range(96):\n    f.write(b"y" * (1 << 18))\n    f.flush()\n'
+                f'say("victim")\nf = open({str(own)!r}, "wb")\nfor _ in range(96):\n'
+                '    f.write(b"y" * (1 << 18))\n    f.flush()\n'
             )
         )
         return Truth(
@@ -96,7 +105,10 @@ def a_disk_is_full(lab: Lab) -> Truth:
 @scene("-", "B", "K", group="files")
 def no_inode_is_left(lab: Lab) -> Truth:
     place = lab.mount("tmpfs", f"nr_inodes={60 + 20 * lab.variant}", size="64m")
-    code = f'say("maker")\nfor n in range(500):\n    open({str(place)!r} + f"/part-{{n}}.json", "w").write("x" * 100)\n'
+    code = (
+        'say("maker")\nfor n in range(500):\n'
+        f'    open({str(place)!r} + f"/part-{{n}}.json", "w").write("x" * 100)\n'
+    )
     lab.run(lab.wrapped(lab.python(code)))
     return Truth("fs.inodes_quota", {"pid": "maker"}, rivals=("fs.enospc", "fs.eacces"))
 
@@ -150,7 +162,8 @@ except OSError as e:
         one, two = lab.script(held, "ide"), lab.script(code, "model")
         lab.run(
             lab.shell(
-                f"{sys.executable} -S {one} {path} 4 & H=$!\nsleep 0.6\n{sys.executable} -S {two}\nS=$?\nkill $H\nexit $S\n"
+                f"{sys.executable} -S {one} {path} 4 & H=$!\nsleep 0.6\n{sys.executable} -S {two}\n"
+                "S=$?\nkill $H\nexit $S\n"
             )
         )
     return Truth("fs.lock", {"pid": "holder"}, rivals=("fs.eacces",))
@@ -161,7 +174,10 @@ def a_directory_of_somebody_else(lab: Lab) -> Truth:
     os.chmod(lab.folder, 0o755)
     logs = lab.folder / "logs"
     target = str(logs / "run.csv")
-    code = f'os.setgid(65534); os.setuid(65534)\nsay("victim")\ntime.sleep(0.3)\nopen({target!r}, "w").write("x")\n'
+    code = (
+        'os.setgid(65534); os.setuid(65534)\nsay("victim")\ntime.sleep(0.3)\n'
+        f'open({target!r}, "w").write("x")\n'
+    )
     if lab.variant == 0:
         logs.mkdir(mode=0o700)
         lab.run(lab.python(code))
@@ -188,8 +204,10 @@ def two_write_one_file(lab: Lab) -> Truth:
     two = lab.script(WRITER.replace('"writer"', '"second"'), "load_b")
     lab.run(
         lab.shell(
-            f"{sys.executable} -S {one} {out} {250 + 50 * lab.variant} & A=$!\nsleep 0.{4 + lab.variant}\n"
-            f"{sys.executable} -S {two} {out} 250 & B=$!\nwait $A $B\nlines=$(wc -l < {out})\n[ $lines -gt 100000 ]\n"
+            f"{sys.executable} -S {one} {out} {250 + 50 * lab.variant} & A=$!\n"
+            f"sleep 0.{4 + lab.variant}\n"
+            f"{sys.executable} -S {two} {out} 250 & B=$!\nwait $A $B\nlines=$(wc -l < {out})\n"
+            "[ $lines -gt 100000 ]\n"
         )
     )
     return Truth(
@@ -229,7 +247,8 @@ for turn in range(100):
     reader, other = lab.script(code, "match"), lab.script(change, "refresh")
     lab.run(
         lab.shell(
-            f"{sys.executable} -S {reader} {path} & R=$!\nsleep 1.2\n{sys.executable} -S {other}\nwait $R\n"
+            f"{sys.executable} -S {reader} {path} & R=$!\nsleep 1.2\n{sys.executable} -S {other}\n"
+            "wait $R\n"
         )
     )
     return Truth(
@@ -257,7 +276,8 @@ def an_old_partition_is_read(lab: Lab) -> Truth:
     )
     lab.run(
         lab.shell(
-            f"set -e\n{sys.executable} -S {writer}\nsleep 0.{2 + lab.variant}\n{sys.executable} -S {reader}\n"
+            f"set -e\n{sys.executable} -S {writer}\nsleep 0.{2 + lab.variant}\n"
+            f"{sys.executable} -S {reader}\n"
         )
     )
     return Truth("fs.stale_input", {"path": str(old)}, rivals=("fs.read_early", "fs.truncated"))

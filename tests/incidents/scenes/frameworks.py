@@ -1,4 +1,5 @@
-"""Real frameworks (tools/frameworks.sh), broken from outside and whole: Spark, dbt, Great Expectations, botocore, and others."""
+"""Real frameworks (tools/frameworks.sh), broken from outside and whole:
+Spark, dbt, Great Expectations, botocore, and others."""
 
 from __future__ import annotations
 
@@ -56,7 +57,8 @@ def inside(lab: Lab, folder: Path, line: str) -> list[str]:
         return [
             sys.executable,
             lab.script(
-                f"import subprocess\nsys.exit(subprocess.run(['bash', '-c', {line!r}]).returncode)\n"
+                "import subprocess\nsys.exit(subprocess.run(['bash', '-c', "
+                f"{line!r}]).returncode)\n"
             ),
         ]
     return lab.shell(line if lab.variant % 3 == 0 else f"set -e\nbash -ec {shlex.quote(line)}\n")
@@ -89,7 +91,10 @@ def a_spark_executor_meets_its_limit(lab: Lab) -> Truth:
         "JAVA_HOME": str(java.parent),
         "EXECUTOR_CGROUP": str(group),
     }
-    master = "--master 'local-cluster[1,1,1024]' --conf spark.executor.memory=512m --conf spark.task.maxFailures=1"
+    master = (
+        "--master 'local-cluster[1,1,1024]' --conf spark.executor.memory=512m --conf "
+        "spark.task.maxFailures=1"
+    )
     lab.run(
         inside(lab, folder, f"spark-submit {master} --name users job.py hog"), env=env, timeout=180
     )
@@ -126,7 +131,10 @@ def _dbt(lab: Lab, rest: str) -> Path:
     env, folder = stage(lab, "dbt", "dbt")
     data = lab.folder / "data"
     rows = (400_000, 600_000, 500_000)[lab.variant % 3]
-    line = f"dbt run --profiles-dir . --vars '{{rows: {rows}}}' &\necho $! > {lab.folder}/dbt.pid\n{rest}"
+    line = (
+        f"dbt run --profiles-dir . --vars '{{rows: {rows}}}' &\necho $! > {lab.folder}/dbt.pid\n"
+        f"{rest}"
+    )
     export = data / "users_export.csv"
     number = signal.SIGTERM if lab.variant != 1 else signal.SIGKILL
     lab.run(
@@ -155,7 +163,10 @@ def a_check_reads_what_dbt_left(lab: Lab) -> Truth:
     checks = installed("gx")
     export = _dbt(
         lab,
-        f"wait $! || true\n{checks}/bin/python {PIPELINES}/great_expectations/validate.py $PIPE_WORK/users_export.csv 10",
+        (
+            f"wait $! || true\n{checks}/bin/python {PIPELINES}/great_expectations/validate.py "
+            "$PIPE_WORK/users_export.csv 10"
+        ),
     )
     return Truth("fs.truncated", {"path": str(export)}, rivals=("none.not_visible",))
 
@@ -199,7 +210,10 @@ _WHOLE = (
     (
         "luigi",
         "luigi",
-        "PYTHONPATH=.:$PYTHONPATH luigi --module tasks ShellSort --day 2024-01-15 --local-scheduler --workers 2",
+        (
+            "PYTHONPATH=.:$PYTHONPATH luigi --module tasks ShellSort --day 2024-01-15 "
+            "--local-scheduler --workers 2"
+        ),
     ),
     ("snakemake", "snakemake", "snakemake --cores 2 --forceall healthy"),
     (
@@ -290,7 +304,10 @@ def an_airflow_task_is_ended_from_outside(lab: Lab) -> Truth:
 @scene("I01", "A", "K", group="frameworks")
 def an_airflow_task_meets_its_limit(lab: Lab) -> Truth:
     group = lab.cgroup("memory", memory_limit_in_bytes=(96 + 32 * lab.variant) * MIB)
-    grow = "held = []\nfor _ in range(300):\n    held.append(bytearray(b'x' * (1 << 20)))\n    time.sleep(0.02)\n"
+    grow = (
+        "held = []\nfor _ in range(300):\n    held.append(bytearray(b'x' * (1 << 20)))\n"
+        "    time.sleep(0.02)\n"
+    )
     _airflow(lab, join(group) + grow)
     return Truth(
         "mem.cgroup_oom",

@@ -81,7 +81,8 @@ def a_group_is_drained(lab: Lab) -> Truth:
 import subprocess, signal
 os.setsid()
 say("leader")
-children = [subprocess.Popen([sys.executable, "-S", {child!r}, "30", {str(lab.folder / "rows.log")!r}]) for _ in range({2 + lab.variant})]
+command = [sys.executable, "-S", {child!r}, "30", {str(lab.folder / "rows.log")!r}]
+children = [subprocess.Popen(command) for _ in range({2 + lab.variant})]
 signal.signal(signal.SIGTERM, lambda *a: None)
 say("ready")
 bad = [c.wait() for c in children]
@@ -111,7 +112,8 @@ time.sleep(1)
 
 @scene("I06", "A", "P", group="kill")
 def a_late_heartbeat(lab: Lab) -> Truth:
-    """The supervisor asks its server for leave; the server is slow once; so it ends the worker, which was busy."""
+    """The supervisor asks its server for leave; the server is slow once;
+    so it ends the worker, which was busy."""
     child = lab.script(WORK, "step")
     lab.outside(
         [
@@ -195,8 +197,9 @@ def a_time_limit(lab: Lab) -> Truth:
     code = f"""
 import subprocess
 say("runner")
+command = [sys.executable, "-S", {child!r}, "60", {str(lab.folder / "rows.log")!r}]
 try:
-    subprocess.run([sys.executable, "-S", {child!r}, "60", {str(lab.folder / "rows.log")!r}], timeout=3)
+    subprocess.run(command, timeout=3)
 except subprocess.TimeoutExpired:
     sys.exit(1)
 """
@@ -207,13 +210,17 @@ except subprocess.TimeoutExpired:
 @scene("-", "A", "K", group="kill")
 def a_time_limit_that_leaves_an_orphan(lab: Lab) -> Truth:
     step = lab.script(
-        'say("orphan")\nend = time.time() + 8\nwhile time.time() < end:\n    sum(range(9999))\n    time.sleep(0.02)\n',
+        (
+            'say("orphan")\nend = time.time() + 8\nwhile time.time() < end:\n    sum(range(9999))\n'
+            "    time.sleep(0.02)\n"
+        ),
         "inner",
     )
     seconds = (2, 2.5, 3)[lab.variant]
     lab.run(
         lab.shell(
-            f"timeout {seconds} bash -c '{sys.executable} -S {step}; true'\nS=$?\nsleep 1.5\nexit $S\n"
+            f"timeout {seconds} bash -c '{sys.executable} -S {step}; true'\nS=$?\nsleep 1.5\n"
+            "exit $S\n"
         )
     )
     return Truth("kill.timeout_orphan", {"name": "timeout"}, rivals=("kill.supervisor",))
@@ -225,11 +232,15 @@ def a_signal_is_swallowed(lab: Lab) -> Truth:
     out = str(lab.folder / "rows.csv")
     if lab.variant == 1:
         child = lab.script(
-            'say("child")\nf = open(sys.argv[1], "w")\nwhile True:\n    f.write("row\\n" * 500)\n    f.flush()\n    time.sleep(0.02)\n',
+            (
+                'say("child")\nf = open(sys.argv[1], "w")\nwhile True:\n    f.write("row\\n'
+                '" * 500)\n    f.flush()\n    time.sleep(0.02)\n'
+            ),
             "step",
         )
         command = lab.shell(
-            f"echo @shell $$\n{sys.executable} -S {child} {out} & P=$!\ntrap 'kill $P; exit 0' TERM\nwait $P\n"
+            f"echo @shell $$\n{sys.executable} -S {child} {out} & P=$!\n"
+            "trap 'kill $P; exit 0' TERM\nwait $P\n"
         )
         role = "shell"
     else:

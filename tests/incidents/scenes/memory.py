@@ -113,7 +113,8 @@ def a_neighbour_of_the_same_script(lab: Lab) -> Truth:
     )
     lab.run(
         lab.shell(
-            f"{sys.executable} -S {other} {flag} 0.08 & OTHER=$!\n{sys.executable} -S {me} {flag} {rows}\nS=$?\nkill $OTHER\nexit $S\n"
+            f"{sys.executable} -S {other} {flag} 0.08 & OTHER=$!\n"
+            f"{sys.executable} -S {me} {flag} {rows}\nS=$?\nkill $OTHER\nexit $S\n"
         )
     )
     return Truth(
@@ -123,7 +124,8 @@ def a_neighbour_of_the_same_script(lab: Lab) -> Truth:
 
 @scene("I03", "A", "K", group="oom")
 def a_pool_loses_a_worker(lab: Lab) -> Truth:
-    """multiprocessing.Pool waits for ever for a worker that the kernel killed; somebody gives up on it."""
+    """multiprocessing.Pool waits for ever for a worker that the kernel killed;
+    somebody gives up on it."""
     group = lab.cgroup("memory", memory_limit_in_bytes=(150 + 30 * lab.variant) * MIB)
     code = """
 import multiprocessing, threading
@@ -154,7 +156,8 @@ if __name__ == "__main__":
 
 @scene("I03", "A", "K", group="oom")
 def the_parent_tells_of_a_broken_connection(lab: Lab) -> Truth:
-    """A gateway on loopback, its child, is killed; the parent says that the connection was lost and leaves with 1."""
+    """A gateway on loopback, its child, is killed; the parent says that the connection was lost and
+    leaves with 1."""
     group = lab.cgroup("memory", memory_limit_in_bytes=(80 + 20 * lab.variant) * MIB)
     server = lab.script(
         join(group)
@@ -196,8 +199,12 @@ for call in range(100):
 
 @scene("-", "A", "K", group="oom")
 def a_guard_kills_the_largest(lab: Lab) -> Truth:
-    """A user-space killer: it looks at the memory of the group, and sends SIGKILL before the kernel would."""
-    code = 'say("grower")\nheld = []\nfor _ in range(300):\n    held.append(bytearray(b"x" * (2 << 20)))\n    time.sleep(0.06)\n'
+    """A user-space killer: it looks at the memory of the group, and sends SIGKILL before
+    the kernel would."""
+    code = (
+        'say("grower")\nheld = []\nfor _ in range(300):\n'
+        '    held.append(bytearray(b"x" * (2 << 20)))\n    time.sleep(0.06)\n'
+    )
     limit = (120 + 60 * lab.variant) * MIB
 
     def guard() -> None:
@@ -236,7 +243,8 @@ public class Work {
 
 @scene("I05", "A", "P", group="oom")
 def a_heap_is_full(lab: Lab) -> Truth:
-    """The JVM leaves by itself: with 52 (Spark's way), with 3 (ExitOnOutOfMemoryError), with a heap dump."""
+    """The JVM leaves by itself: with 52 (Spark's way), with 3 (ExitOnOutOfMemoryError),
+    with a heap dump."""
     source = lab.folder / "Work.java"
     source.write_text(HEAP % (3 + lab.variant))
     subprocess.run(["javac", "-d", str(lab.folder), str(source)], check=True)
@@ -251,7 +259,10 @@ def a_heap_is_full(lab: Lab) -> Truth:
 
 @scene("-", "B", "K", group="oom")
 def an_address_space_limit(lab: Lab) -> Truth:
-    code = 'say("grower")\nheld = []\nfor _ in range(4000):\n    held.append(bytearray(1 << 20))\n    time.sleep(0.002)\n'
+    code = (
+        'say("grower")\nheld = []\nfor _ in range(4000):\n    held.append(bytearray(1 << 20))\n'
+        "    time.sleep(0.002)\n"
+    )
     program = " ".join(f"'{w}'" for w in lab.python(code))
     if lab.variant == 2:
         limit = "import resource\nresource.setrlimit(resource.RLIMIT_AS, (300 << 20, 300 << 20))\n"
@@ -307,7 +318,10 @@ def files_of_a_tmpfs_fill_the_cgroup(lab: Lab) -> Truth:
     group = lab.cgroup("memory", memory_limit_in_bytes=64 * MIB)
     place = lab.mount("tmpfs", size="400m")
     target = place / "spill"
-    code = 'say("writer")\nf = open(sys.argv[1], "wb")\nfor _ in range(300):\n    f.write(b"x" * (1 << 20))\n    f.flush()\n    time.sleep(0.01)\n'
+    code = (
+        'say("writer")\nf = open(sys.argv[1], "wb")\nfor _ in range(300):\n'
+        '    f.write(b"x" * (1 << 20))\n    f.flush()\n    time.sleep(0.01)\n'
+    )
     lab.run(lab.wrapped(lab.python(join(group) + code, str(target))))
     return Truth(
         "mem.shm_full",

@@ -60,7 +60,11 @@ def nobody_answers_a_syn(lab: Lab) -> Truth:
     )
     port = (5432, 443, 8080)[lab.variant]
     wait = (4, 5, 6)[lab.variant]
-    code = f'import socket\nsay("client")\ntry:\n    socket.create_connection(("10.77.0.9", {port}), timeout={wait})\nexcept OSError as e:\n    print(e)\n    sys.exit(1)\n'
+    code = (
+        'import socket\nsay("client")\ntry:\n'
+        f'    socket.create_connection(("10.77.0.9", {port}), timeout={wait})\n'
+        "except OSError as e:\n    print(e)\n    sys.exit(1)\n"
+    )
     lab.run(lab.wrapped(lab.python(code)))
     return Truth(
         "net.blackhole", {"address": f"10.77.0.9:{port}"}, rivals=("net.backlog_refused", "net.dns")
@@ -117,7 +121,8 @@ except OSError as e:
     a, b = lab.script(code, "api"), lab.script(client, "load")
     lab.run(
         lab.shell(
-            f"{sys.executable} -S {a} {port} {flag} & S=$!\n{sys.executable} -S {b} {port} {flag}\nR=$?\nkill $S\nexit $R\n"
+            f"{sys.executable} -S {a} {port} {flag} & S=$!\n{sys.executable} -S {b} {port} {flag}\n"
+            "R=$?\nkill $S\nexit $R\n"
         )
     )
     return Truth("net.backlog_refused", {"address": f"127.0.0.1:{port}"}, rivals=("net.blackhole",))
@@ -127,7 +132,11 @@ except OSError as e:
 def a_peer_is_silent(lab: Lab) -> Truth:
     port = server(lab, "c.recv(65536)\ntime.sleep(60)")
     wait = 6 + 2 * lab.variant
-    code = f'import socket\nsay("client")\nc = socket.create_connection(("127.0.0.1", {port}))\nc.settimeout({wait})\nc.sendall(b"GET /x")\ntry:\n    c.recv(10)\nexcept TimeoutError:\n    print("read timed out")\n    sys.exit(1)\n'
+    code = (
+        f'import socket\nsay("client")\nc = socket.create_connection(("127.0.0.1", {port}))\n'
+        f'c.settimeout({wait})\nc.sendall(b"GET /x")\ntry:\n    c.recv(10)\nexcept TimeoutError:\n'
+        '    print("read timed out")\n    sys.exit(1)\n'
+    )
     lab.run(lab.wrapped(lab.python(code)))
     return Truth(
         "net.silent_peer",
@@ -140,7 +149,10 @@ def a_peer_is_silent(lab: Lab) -> Truth:
 def a_peer_is_silent_until_somebody_gives_up(lab: Lab) -> Truth:
     """No read timeout: it hangs until it is killed. Not the killer's fault."""
     port = server(lab, "c.recv(65536)\ntime.sleep(60)")
-    code = f'import socket\nsay("client")\nc = socket.create_connection(("127.0.0.1", {port}))\nc.sendall(b"GET /x")\nc.recv(10)\n'
+    code = (
+        f'import socket\nsay("client")\nc = socket.create_connection(("127.0.0.1", {port}))\n'
+        'c.sendall(b"GET /x")\nc.recv(10)\n'
+    )
 
     def during() -> None:
         lab.wait("client")
@@ -158,9 +170,16 @@ def a_peer_is_silent_until_somebody_gives_up(lab: Lab) -> Truth:
 def a_peer_breaks_off(lab: Lab) -> Truth:
     """A reset in the middle of an answer."""
     size = 2000 * (1 + lab.variant)
-    body = f"c.recv(65536)\nc.sendall(b'x' * {size})\ntime.sleep(0.3)\nimport struct\nc.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))\nc.close()"
+    body = (
+        f"c.recv(65536)\nc.sendall(b'x' * {size})\ntime.sleep(0.3)\nimport struct\n"
+        "c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))\nc.close()"
+    )
     port = server(lab, body)
-    code = f'import socket\nsay("client")\nc = socket.create_connection(("127.0.0.1", {port}))\nc.sendall(b"GET /x")\ngot = b""\nwhile len(got) < 100000:\n    d = c.recv(4096)\n    if not d: break\n    got += d\nsys.exit(0 if len(got) == 100000 else 1)\n'
+    code = (
+        f'import socket\nsay("client")\nc = socket.create_connection(("127.0.0.1", {port}))\n'
+        'c.sendall(b"GET /x")\ngot = b""\nwhile len(got) < 100000:\n    d = c.recv(4096)\n'
+        "    if not d: break\n    got += d\nsys.exit(0 if len(got) == 100000 else 1)\n"
+    )
     lab.run(lab.wrapped(lab.python(code)))
     return Truth(
         "net.reset_short",
@@ -171,7 +190,8 @@ def a_peer_breaks_off(lab: Lab) -> Truth:
 
 @scene("-", "B", "K", group="net")
 def an_idle_connection_is_dropped(lab: Lab) -> Truth:
-    """What is between forgets the connection while it is idle: later packets go nowhere, or come back as a reset."""
+    """What is between forgets the connection while it is idle:
+    later packets go nowhere, or come back as a reset."""
     far = lab.namespace()
     body = ECHO
     port = server(lab, body, host="10.77.0.2", port=5555, namespace=far)
@@ -283,7 +303,10 @@ def ports_run_out(lab: Lab) -> Truth:
         check=True,
     )
     port = server(lab, "time.sleep(60)", host="10.77.0.2", port=5557, namespace=lab.far)
-    code = f'import socket\nsay("client")\nheld = []\nfor _ in range(500):\n    held.append(socket.create_connection(("10.77.0.2", {port})))\n    time.sleep(0.01)\n'
+    code = (
+        'import socket\nsay("client")\nheld = []\nfor _ in range(500):\n'
+        f'    held.append(socket.create_connection(("10.77.0.2", {port})))\n    time.sleep(0.01)\n'
+    )
     lab.run(lab.wrapped(lab.python(code)))
     return Truth("net.ports", {"pid": "client"}, rivals=("net.backlog_refused", "lim.emfile"))
 
@@ -308,7 +331,10 @@ while True:
 """
     lab.outside([sys.executable, "-S", "-u", "-c", program], namespace=lab.far, ready="up")
     name = ("warehouse.internal.example", "bucket.s3.example", "db.prod.example")[lab.variant]
-    code = f'import socket\nsay("client")\ntry:\n    socket.getaddrinfo("{name}", 443)\nexcept OSError as e:\n    print(e)\n    sys.exit(1)\n'
+    code = (
+        f'import socket\nsay("client")\ntry:\n    socket.getaddrinfo("{name}", 443)\n'
+        "except OSError as e:\n    print(e)\n    sys.exit(1)\n"
+    )
     lab.run(lab.wrapped(lab.python(code)))
     return Truth("net.dns", {"address": "10.77.0.2:53"}, rivals=("net.blackhole",))
 
@@ -330,7 +356,8 @@ def call(n, patience):
     c.recv(100)
     c.close()
     pool.put(slot)
-threads = [threading.Thread(target=call, args=(n, float(sys.argv[3]))) for n in range(int(sys.argv[2]) * 3)]
+limit, count = float(sys.argv[3]), int(sys.argv[2]) * 3
+threads = [threading.Thread(target=call, args=(n, limit)) for n in range(count)]
 [t.start() for t in threads]
 [t.join() for t in threads]
 sys.exit(1 if failed else 0)
@@ -488,7 +515,9 @@ def a_database_waits_for_a_lock(lab: Lab) -> Truth:
     wait = f"set statement_timeout = {patience};" if patience else ""
     lab.run(
         lab.shell(
-            f"psql '{dsn}' -qf {lab.folder}/hold.sql & H=$!\necho @holder $H\nsleep 0.8\npsql '{dsn}' -v ON_ERROR_STOP=1 -qc \"{wait} update t set a = 3\"\nS=$?\nwait $H\nexit $S\n"
+            f"psql '{dsn}' -qf {lab.folder}/hold.sql & H=$!\necho @holder $H\nsleep 0.8\n"
+            f"psql '{dsn}' -v ON_ERROR_STOP=1 -qc \"{wait} update t set a = 3\"\nS=$?\nwait $H\n"
+            "exit $S\n"
         )
     )
     return Truth("db.lock_wait", {"pid": "holder"}, rivals=("net.silent_peer",), verdict="degraded")

@@ -36,7 +36,10 @@ def a_path_is_removed_before_it_is_read(lab: Lab) -> Truth:
 def a_path_is_made_too_late(lab: Lab) -> Truth:
     part = lab.folder / "part.csv"
     writer = lab.script(
-        f'say("writer")\ntime.sleep({1.0 + 0.3 * lab.variant})\nopen({str(part)!r}, "w").write("1")\n',
+        (
+            f'say("writer")\ntime.sleep({1.0 + 0.3 * lab.variant})\n'
+            f'open({str(part)!r}, "w").write("1")\n'
+        ),
         "export",
     )
     reader = lab.script(f"print(len(open({str(part)!r}).read()))\n", "load")
@@ -68,7 +71,10 @@ def a_port_is_taken(lab: Lab) -> Truth:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    serve = f'import socket\ns = socket.create_server(("127.0.0.1", {port}))\nsay("owner")\ntime.sleep(20)\n'
+    serve = (
+        f'import socket\ns = socket.create_server(("127.0.0.1", {port}))\nsay("owner")\n'
+        "time.sleep(20)\n"
+    )
     owner = lab.script(serve, "board")
     late = lab.script(
         f'import socket\nsocket.create_server(("127.0.0.1", {port}))\nprint("serves")\n', "serve"
@@ -79,7 +85,8 @@ def a_port_is_taken(lab: Lab) -> Truth:
         return Truth("net.port_in_use", {"pid": outside.pid})
     lab.run(
         lab.shell(
-            f"{sys.executable} {owner} & O=$!\nsleep 1\n{sys.executable} {late}\nS=$?\nkill $O\nexit $S\n"
+            f"{sys.executable} {owner} & O=$!\nsleep 1\n{sys.executable} {late}\nS=$?\nkill $O\n"
+            "exit $S\n"
         )
     )
     return Truth("net.port_in_use", {"pid": lab.pids["owner"]})
@@ -97,7 +104,7 @@ keeper = subprocess.Popen([sys.executable, "-S", sys.argv[1]], close_fds=False)
 time.sleep(0.4)
 os.close(f)
 try:
-    {("subprocess.run", "subprocess.check_call", "subprocess.check_output")[lab.variant]}([{str(tool)!r}])
+    subprocess.{("run", "check_call", "check_output")[lab.variant]}([{str(tool)!r}])
 finally:
     keeper.wait()
 """
@@ -123,7 +130,8 @@ for at, _, _ in os.walk("landing"):
 """
     sensor = lab.script(code, "sensor")
     limit = lab.shell(
-        f"echo {9 + lab.variant} > /proc/sys/user/max_inotify_watches\nexec {sys.executable} {sensor}\n"
+        f"echo {9 + lab.variant} > /proc/sys/user/max_inotify_watches\n"
+        f"exec {sys.executable} {sensor}\n"
     )
     lab.run(["unshare", "-Ur", *limit])
     # the pid that it tells is its own
@@ -133,15 +141,25 @@ for at, _, _ in os.walk("landing"):
 @scene("-", "A", "K", group="refusals")
 def two_file_systems(lab: Lab) -> Truth:
     place = lab.mount("tmpfs")
-    code = f'open("a.csv", "w").write("1")\nos.{("rename", "link", "replace")[lab.variant]}("a.csv", {str(place / "a.csv")!r})\n'
+    code = (
+        f'open("a.csv", "w").write("1")\nos.{("rename", "link", "replace")[lab.variant]}("a.csv", '
+        f"{str(place / 'a.csv')!r})\n"
+    )
     lab.run(lab.wrapped([sys.executable, lab.script(code)]))
     return Truth("fs.path_unusable")
 
 
 RUNNERS = (
-    "import subprocess\np = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)\nfor line in p.stdout: print(line)\nsys.exit(p.wait())\n",
+    (
+        "import subprocess\np = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE)\n"
+        "for line in p.stdout: print(line)\nsys.exit(p.wait())\n"
+    ),
     "import subprocess\nsys.exit(subprocess.run(sys.argv[1:], capture_output=True).returncode)\n",
-    "import asyncio\nasync def main():\n    p = await asyncio.create_subprocess_exec(*sys.argv[1:], stdout=-1, stderr=-1)\n    await p.communicate()\n    return p.returncode\nsys.exit(asyncio.run(main()))\n",
+    (
+        "import asyncio\nasync def main():\n    p = await "
+        "asyncio.create_subprocess_exec(*sys.argv[1:], stdout=-1, stderr=-1)\n"
+        "    await p.communicate()\n    return p.returncode\nsys.exit(asyncio.run(main()))\n"
+    ),
 )
 
 
@@ -217,7 +235,8 @@ def an_heir_holds_the_lock(lab: Lab) -> Truth:
     take = "flock -n 9 || exit 75"
     job = lab.folder / "night.sh"
     job.write_text(
-        f'exec 9>{lock}\n{take}\n[ -n "$1" ] && {{ {PYTHON} {agent} & echo $! > pid; }}\nsleep 0.4\n'
+        f'exec 9>{lock}\n{take}\n[ -n "$1" ] && {{ {PYTHON} {agent} & echo $! > pid; }}\n'
+        "sleep 0.4\n"
     )
     lab.run(
         lab.shell(
@@ -237,7 +256,8 @@ DECISIONS = (
     "os.makedirs('out', exist_ok=True)\nos.makedirs('out', exist_ok=True)\nsys.exit(1)\n",
     # takes the next port
     (
-        "import socket\ns = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()\nt = socket.socket()\n"
+        "import socket\ns = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()\n"
+        "t = socket.socket()\n"
         "try: t.bind(s.getsockname())\nexcept OSError: t.bind(('127.0.0.1', 0))\n"
         "open('out', 'w').write('1')\nrows = open('rows.csv').read()\ntime.sleep(0.5)\n"
         "sum(range(9_000_000))\nsys.exit(4)\n"
@@ -246,7 +266,8 @@ DECISIONS = (
     "if not os.path.exists('_SUCCESS'): sys.exit(1)\n",
     # removes what may be there
     (
-        "try: os.unlink('old.csv')\nexcept FileNotFoundError: pass\nrows = open('rows.csv').read()\n"
+        "try: os.unlink('old.csv')\nexcept FileNotFoundError: pass\n"
+        "rows = open('rows.csv').read()\n"
         "import json\ntry: json.loads('{')\nexcept ValueError: sys.exit(2)\n"
     ),
     # decides at once
@@ -264,7 +285,10 @@ def an_own_decision_after_an_ordinary_failure(lab: Lab) -> Truth:
 
 
 GOOD = (
-    "mkdir -p out out\nrm -f none.csv\n[ -e none ] || echo none\ntouch a && ln -sf a b && ln -sf a b\n",
+    (
+        "mkdir -p out out\nrm -f none.csv\n[ -e none ] || echo none\n"
+        "touch a && ln -sf a b && ln -sf a b\n"
+    ),
     "sleep 30 & P=$!\nkill -STOP $P\nsleep 0.5\nkill -CONT $P\nkill $P\nwait $P || true\n",
     "mkfifo p\n(sleep 0.5; echo rows > p) &\ncat < p\nwait\n",
     "exec 9>l\nflock -n 9\n(flock -n 8 || echo held) 8>l\n",

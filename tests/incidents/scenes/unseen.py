@@ -1,4 +1,5 @@
-"""Other languages, other ways: written when the rules stood, to see how they do on what they were not made on."""
+"""Other languages, other ways: written when the rules stood, to see how they do on what they were
+not made on."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ def node_outgrows_its_cgroup(lab: Lab) -> Truth:
         "const fs = require('fs');\n"
         f"fs.writeFileSync('{group}/cgroup.procs', String(process.pid));\n"
         "fs.writeSync(1, `@victim ${process.pid}\\n`);\nconst held = [];\n"
-        "setInterval(() => { for (let i = 0; i < 4; i++) held.push(Buffer.alloc(1 << 20, 7)); }, 20);\n"
+        "setInterval(() => { for (let i = 0; i < 4; i++) held.push(Buffer.alloc(1 << 20, 7)); "
+        "}, 20);\n"
     )
     lab.run(lab.wrapped(["node", str(lab.folder / "app.js")]))
     return Truth("mem.cgroup_oom", {"pid": "victim"}, rivals=("kill.supervisor",))
@@ -29,9 +31,12 @@ def node_outgrows_its_cgroup(lab: Lab) -> Truth:
 def a_jvm_whose_heap_is_larger_than_its_cgroup(lab: Lab) -> Truth:
     group = lab.cgroup("memory", memory_limit_in_bytes=(200 + 60 * lab.variant) * MIB)
     (lab.folder / "Job.java").write_text(
-        "import java.util.*;\npublic class Job { public static void main(String[] a) throws Exception {\n"
-        'System.out.println("@victim " + ProcessHandle.current().pid());\nList<byte[]> l = new ArrayList<>();\n'
-        "while (true) { byte[] b = new byte[1 << 20]; Arrays.fill(b, (byte) 1); l.add(b); Thread.sleep(10); } } }\n"
+        "import java.util.*;\npublic class Job { public static void main(String[] a) throws "
+        "Exception {\n"
+        'System.out.println("@victim " + ProcessHandle.current().pid());\n'
+        "List<byte[]> l = new ArrayList<>();\n"
+        "while (true) { byte[] b = new byte[1 << 20]; Arrays.fill(b, (byte) 1); l.add(b); "
+        "Thread.sleep(10); } } }\n"
     )
     subprocess.run(["javac", "-d", str(lab.folder), str(lab.folder / "Job.java")], check=True)
     lab.run(lab.shell(f"echo $$ > {group}/cgroup.procs\njava -Xmx1g -cp {lab.folder} Job\n"))
@@ -41,7 +46,8 @@ def a_jvm_whose_heap_is_larger_than_its_cgroup(lab: Lab) -> Truth:
 @scene("-", "A", "K", variants=2, group="unseen")
 def perl_is_killed_from_outside(lab: Lab) -> Truth:
     (lab.folder / "load.pl").write_text(
-        '$| = 1; print "\\@worker $$\\n"; while (1) { $x += $_ for 1..20000; select(undef, undef, undef, 0.01) }\n'
+        '$| = 1; print "\\@worker $$\\n"; while (1) { $x += $_ for 1..20000; '
+        "select(undef, undef, undef, 0.01) }\n"
     )
 
     def during() -> None:
@@ -73,7 +79,8 @@ def dd_fills_a_disk_and_sort_fails(lab: Lab) -> Truth:
     place = lab.mount("ext4" if lab.variant else "tmpfs", size="24m")
     lab.run(
         lab.shell(
-            f"set -e\nseq 1 900000 > all.txt\ndd if=/dev/zero of={place}/old.bin bs=1M count=19 2> /dev/null & D=$!\necho @filler $D\nwait $D\n"
+            f"set -e\nseq 1 900000 > all.txt\ndd if=/dev/zero of={place}/old.bin bs=1M count=19 2> "
+            "/dev/null & D=$!\necho @filler $D\nwait $D\n"
             f"sort -r all.txt > {place}/sorted.txt\necho done\n"
         )
     )
@@ -88,8 +95,10 @@ def dd_fills_a_disk_and_sort_fails(lab: Lab) -> Truth:
 def node_is_refused(lab: Lab) -> Truth:
     port = 37700 + lab.variant
     (lab.folder / "app.js").write_text(
-        f"const net = require('net');\nlet n = 0;\nfunction go() {{ const s = net.connect({port}, '127.0.0.1');\n"
-        "s.on('error', e => { console.error(e.code); if (++n > 3) process.exit(2); setTimeout(go, 300); }); }\ngo();\n"
+        "const net = require('net');\nlet n = 0;\n"
+        f"function go() {{ const s = net.connect({port}, '127.0.0.1');\n"
+        "s.on('error', e => { console.error(e.code); if (++n > 3) process.exit(2); "
+        "setTimeout(go, 300); }); }\ngo();\n"
     )
     lab.run(lab.wrapped(["node", str(lab.folder / "app.js")]))
     return Truth("net.backlog_refused", {"address": f"127.0.0.1:{port}"}, rivals=("net.blackhole",))
@@ -99,8 +108,10 @@ def node_is_refused(lab: Lab) -> Truth:
 def java_waits_for_an_answer(lab: Lab) -> Truth:
     port = server(lab, "c.recv(65536)\ntime.sleep(60)")
     (lab.folder / "Get.java").write_text(
-        "import java.net.*;\npublic class Get { public static void main(String[] a) throws Exception {\n"
-        f'HttpURLConnection c = (HttpURLConnection) new URL("http://127.0.0.1:{port}/x").openConnection();\n'
+        "import java.net.*;\npublic class Get { public static void main(String[] a) throws "
+        "Exception {\n"
+        "HttpURLConnection c = (HttpURLConnection) new "
+        f'URL("http://127.0.0.1:{port}/x").openConnection();\n'
         f"c.setReadTimeout({6000 + 2000 * lab.variant}); c.getInputStream().read(); }} }}\n"
     )
     subprocess.run(
@@ -116,7 +127,8 @@ def java_waits_for_an_answer(lab: Lab) -> Truth:
 def an_assertion_in_c_fails(lab: Lab) -> Truth:
     fault = ("assert(getpid() < 0);", "volatile int *p = 0; *p = 1;")[lab.variant]
     (lab.folder / "x.c").write_text(
-        '#include <assert.h>\n#include <stdio.h>\n#include <unistd.h>\nint main() { printf("@victim %d\\n", getpid()); fflush(stdout); '
+        "#include <assert.h>\n#include <stdio.h>\n#include <unistd.h>\n"
+        'int main() { printf("@victim %d\\n", getpid()); fflush(stdout); '
         f"usleep(300000); {fault} return 0; }}\n"
     )
     subprocess.run(["gcc", "-o", str(lab.folder / "tool"), str(lab.folder / "x.c")], check=True)
@@ -132,16 +144,24 @@ def an_assertion_in_c_fails(lab: Lab) -> Truth:
 def sqlite_is_locked(lab: Lab) -> Truth:
     path = lab.folder / "meta.db"
     hold = lab.script(
-        f'import sqlite3\nsay("holder")\nc = sqlite3.connect({str(path)!r}, isolation_level=None)\nc.execute("create table if not exists t (a)")\nc.execute("begin exclusive")\ntime.sleep(8)\n',
+        (
+            f'import sqlite3\nsay("holder")\nc = sqlite3.connect({str(path)!r}, '
+            'isolation_level=None)\nc.execute("create table if not exists t (a)")\n'
+            'c.execute("begin exclusive")\ntime.sleep(8)\n'
+        ),
         "browser",
     )
     use = lab.script(
-        f'import sqlite3\nsay("victim")\nc = sqlite3.connect({str(path)!r}, timeout={1 + lab.variant})\nc.execute("insert into t values (1)")\n',
+        (
+            f'import sqlite3\nsay("victim")\nc = sqlite3.connect({str(path)!r}, '
+            f'timeout={1 + lab.variant})\nc.execute("insert into t values (1)")\n'
+        ),
         "job",
     )
     lab.run(
         lab.shell(
-            f"{sys.executable} -S {hold} & H=$!\nsleep 1\n{sys.executable} -S {use}\nS=$?\nkill $H\nexit $S\n"
+            f"{sys.executable} -S {hold} & H=$!\nsleep 1\n{sys.executable} -S {use}\nS=$?\n"
+            "kill $H\nexit $S\n"
         )
     )
     return Truth("fs.lock", {"pid": "holder"}, rivals=("fs.eacces",))
@@ -159,13 +179,17 @@ def a_sleeper_meets_its_limit(lab: Lab) -> Truth:
 @scene("I12", "A", "K", variants=2, group="unseen")
 def a_python_driver_ignores_a_status(lab: Lab) -> Truth:
     step = lab.script(
-        'say("child")\ntime.sleep(0.5)\nopen("part.csv", "w").write("1\\n")\nraise RuntimeError("bad row")\n',
+        (
+            'say("child")\ntime.sleep(0.5)\nopen("part.csv", "w").write("1\\n")\n'
+            'raise RuntimeError("bad row")\n'
+        ),
         "step",
     )
     how = ("subprocess.call", "subprocess.run")[lab.variant]
     lab.run(
         lab.python(
-            f'import subprocess\nsay("parent")\n{how}([sys.executable, "-S", {step!r}])\nprint("all done")\n'
+            f'import subprocess\nsay("parent")\n{how}([sys.executable, "-S", {step!r}])\n'
+            'print("all done")\n'
         )
     )
     return Truth("proc.exit_masked", {"pid": "parent"}, rivals=("kill.swallowed",))
@@ -187,11 +211,13 @@ def an_upload_is_read_while_it_grows(lab: Lab) -> Truth:
     out = lab.folder / "upload.json"
     grow = lab.folder / "grow.sh"
     grow.write_text(
-        f"exec > {out}\nfor i in $(seq 1 40); do head -c 40000 /dev/zero | tr '\\0' x; sleep 0.1; done\n"
+        f"exec > {out}\nfor i in $(seq 1 40); do head -c 40000 /dev/zero | tr '\\0' x; sleep 0.1; "
+        "done\n"
     )
     lab.run(
         lab.shell(
-            f"bash {grow} &\nsleep {1 + lab.variant}\ntest $(wc -c < {out}) -eq 1600000\nS=$?\nwait\nexit $S\n"
+            f"bash {grow} &\nsleep {1 + lab.variant}\ntest $(wc -c < {out}) -eq 1600000\nS=$?\n"
+            "wait\nexit $S\n"
         )
     )
     return Truth("fs.read_early", {"path": str(out)}, rivals=("fs.truncated",))
@@ -210,7 +236,8 @@ def work(n):
         held = [bytearray(b"x" * (1 << 20)) for _ in range(4000)]
     return n
 if __name__ == "__main__":
-    with concurrent.futures.ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("fork")) as pool:
+    forks = multiprocessing.get_context("fork")
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=forks) as pool:
         print(list(pool.map(work, range(8))))
 """
     lab.run([sys.executable, lab.script(join(group) + code)])
@@ -234,8 +261,10 @@ def node_throws(lab: Lab) -> Truth:
 @scene("I54", "-", "K", variants=2, group="unseen")
 def java_is_well(lab: Lab) -> Truth:
     (lab.folder / "Ok.java").write_text(
-        "import java.util.stream.*;\npublic class Ok { public static void main(String[] a) throws Exception {\n"
-        "System.out.println(IntStream.range(0, 2000000).parallel().mapToLong(i -> i * 3L).sum()); Thread.sleep(500); } }\n"
+        "import java.util.stream.*;\npublic class Ok { public static void main(String[] a) throws "
+        "Exception {\n"
+        "System.out.println(IntStream.range(0, 2000000).parallel().mapToLong(i -> i * 3L).sum()); "
+        "Thread.sleep(500); } }\n"
     )
     subprocess.run(["javac", "-d", str(lab.folder), str(lab.folder / "Ok.java")], check=True)
     lab.run(lab.wrapped(["java", "-cp", str(lab.folder), "Ok"]))

@@ -32,7 +32,10 @@ def a_quota_throttles(lab: Lab) -> Truth:
 
 @scene("-", "B", "K", group="cpu")
 def others_take_the_cpu(lab: Lab) -> Truth:
-    program = "import sys, time\nend = time.time() + 14\nwhile time.time() < end:\n    sum(range(10000))\n"
+    program = (
+        "import sys, time\nend = time.time() + 14\nwhile time.time() < end:\n"
+        "    sum(range(10000))\n"
+    )
 
     def during() -> None:
         lab.wait("worker")
@@ -85,7 +88,10 @@ os._exit(1 if status else 0)
 @scene("-", "B", "K", group="hang")
 def a_pipe_is_full(lab: Lab) -> Truth:
     child = lab.script(
-        'say2 = print("@child", os.getpid(), file=sys.stderr, flush=True)\nfor n in range(200000):\n    print("log line", n)\n',
+        (
+            'say2 = print("@child", os.getpid(), file=sys.stderr, flush=True)\n'
+            'for n in range(200000):\n    print("log line", n)\n'
+        ),
         "tool",
     )
     code = f"""

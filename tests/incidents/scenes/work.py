@@ -18,7 +18,10 @@ def one_part_is_larger(lab: Lab) -> Truth:
         path.write_bytes(b"1,2,3,user\n" * (size * MIB // 11))
         files.append(str(path))
     step = lab.script(
-        'say("w" + sys.argv[2])\nn = 0\nfor line in open(sys.argv[1]):\n    n += len(line.split(","))\nprint(n)\n',
+        (
+            'say("w" + sys.argv[2])\nn = 0\nfor line in open(sys.argv[1]):\n'
+            '    n += len(line.split(","))\nprint(n)\n'
+        ),
         "count",
     )
     if lab.variant == 1:
@@ -30,7 +33,8 @@ def work(path):
         n += len(line.split(","))
     return n
 if __name__ == "__main__":
-    processes = [multiprocessing.get_context("fork").Process(target=work, args=(p,)) for p in {files!r}]
+    forks = multiprocessing.get_context("fork")
+    processes = [forks.Process(target=work, args=(p,)) for p in {files!r}]
     [p.start() for p in processes]
     [p.join() for p in processes]
 """
@@ -46,7 +50,10 @@ def a_day_larger_than_all_before(lab: Lab) -> Truth:
     """One partition a run: only earlier runs can say that this one is large."""
     lab.history = lab.folder / "history.db"
     step = lab.script(
-        'n = 0\nfor line in open(sys.argv[1]):\n    n += len(line.split(","))\ntime.sleep(0.1)\nopen("count", "w").write(str(n))\n',
+        (
+            'n = 0\nfor line in open(sys.argv[1]):\n    n += len(line.split(","))\n'
+            'time.sleep(0.1)\nopen("count", "w").write(str(n))\n'
+        ),
         "count",
     )
     keep, lab.keep = lab.keep, None
@@ -64,12 +71,14 @@ def a_day_larger_than_all_before(lab: Lab) -> Truth:
 def the_same_task_runs_twice(lab: Lab) -> Truth:
     out = str(lab.folder / "table.csv")
     step = lab.script(
-        'say("run" + str(os.getpid()))\nf = open(sys.argv[1], "w")\nfor n in range(300):\n    f.write("row\\n" * 200)\n    f.flush()\n    time.sleep(0.01)\n'
+        'say("run" + str(os.getpid()))\nf = open(sys.argv[1], "w")\nfor n in range(300):\n'
+        '    f.write("row\\n" * 200)\n    f.flush()\n    time.sleep(0.01)\n'
     )
     wait = 1 + lab.variant * 0.5
     lab.run(
         lab.shell(
-            f"{sys.executable} -S {step} {out} & A=$!\nsleep {wait}\n{sys.executable} -S {step} {out} & B=$!\nwait $A $B\ntest $(wc -l < {out}) = 60000\n"
+            f"{sys.executable} -S {step} {out} & A=$!\nsleep {wait}\n"
+            f"{sys.executable} -S {step} {out} & B=$!\nwait $A $B\ntest $(wc -l < {out}) = 60000\n"
         )
     )
     return Truth("proc.duplicate_run", {"any_pid": True}, rivals=("fs.concurrent_writers",))

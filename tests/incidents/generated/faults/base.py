@@ -16,8 +16,8 @@ Maker = Callable[[Bench], Plan]
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """`visible`: K, P or N. `weight`: how often it is drawn. `pid_namespaces`: whether it works inside of one.
-    `at_least_ms`: the shortest run in which it can happen."""
+    """`visible`: K, P or N. `weight`: how often it is drawn. `pid_namespaces`:
+    whether it works inside of one. `at_least_ms`: the shortest run in which it can happen."""
 
     name: str
     visible: str

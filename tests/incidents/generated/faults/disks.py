@@ -28,7 +28,10 @@ def disk_is_full(b: Bench) -> Plan:
         culprit["pid"] = "filler"
     elif who == "stranger":
         b.stranger(
-            f"f = open({str(other)!r}, 'wb')\nf.write(bytes(9 << 20)); f.flush(); print('ready', flush=True); time.sleep(300)",
+            (
+                f"f = open({str(other)!r}, 'wb')\nf.write(bytes(9 << 20)); f.flush(); "
+                "print('ready', flush=True); time.sleep(300)"
+            ),
             role="filler",
         )
         culprit["pid"] = "filler"

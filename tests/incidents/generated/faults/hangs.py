@@ -59,7 +59,8 @@ def pipe_is_full(b: Bench) -> Plan:
 
 @fault("K")
 def pipe_is_held_open(b: Bench) -> Plan:
-    """The step has ended; a helper that it left behind holds the pipe that the runner reads to its end."""
+    """The step has ended; a helper that it left behind holds the pipe that the runner reads
+    to its end."""
     out = "" if b.sick else " > /dev/null 2>&1"
     path = b.folder / "bin" / f"{b.names.program()}.py"
     path.write_text(f"import time\ntime.sleep({300 if b.sick else 0.3})\n")

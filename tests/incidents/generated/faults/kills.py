@@ -79,7 +79,10 @@ def drained(b: Bench) -> Plan:
     def during() -> None:
         b.until_moment("victim")
         leader = b.lab.wait("leader")
-        code = f"import os, time; os.killpg({leader}, 15); time.sleep({grace})\ntry: os.killpg({leader}, 9)\nexcept OSError: pass\ntime.sleep(1)"
+        code = (
+            f"import os, time; os.killpg({leader}, 15); time.sleep({grace})\n"
+            f"try: os.killpg({leader}, 9)\nexcept OSError: pass\ntime.sleep(1)"
+        )
         b.lab.pids["sender"] = b.lab.outside([sys.executable, "-S", "-c", code]).pid
         b.note("sent")
 
@@ -128,7 +131,10 @@ def late_heartbeat(b: Bench) -> Plan:
     """Its keeper ends it because the server that gives the leave did not answer in time."""
     limit = b.draw.choice((1.5, 2.5))
     after = b.draw.choice((2, 3, 4))
-    slow = f"for n in range(9999):\n            if not c.recv(64): break\n            if n >= {after}: time.sleep(30)\n            c.sendall(b'ok')"
+    slow = (
+        "for n in range(9999):\n            if not c.recv(64): break\n"
+        f"            if n >= {after}: time.sleep(30)\n            c.sendall(b'ok')"
+    )
     quick = "while c.recv(64): c.sendall(b'ok')"
     port = b.server(slow if b.sick else quick)
     before = (
@@ -163,8 +169,10 @@ def stopped_by_a_guard_of_memory(b: Bench) -> Plan:
     def during() -> None:
         pid = b.lab.wait("victim")
         child = b.stranger(
-            f"def rss():\n    try: return int(open('/proc/{pid}/statm').read().split()[1]) * 4096\n    except OSError: return -1\n"
-            f"while 0 <= rss() < {bound} << 20: time.sleep(0.02)\nif rss() > 0: os.kill({pid}, 9)\ntime.sleep(2)\n",
+            f"def rss():\n    try: return int(open('/proc/{pid}/statm').read().split()[1]) * 4096\n"
+            "    except OSError: return -1\n"
+            f"while 0 <= rss() < {bound} << 20: time.sleep(0.02)\nif rss() > 0: os.kill({pid}, 9)\n"
+            "time.sleep(2)\n",
             role="sender",
             ready=False,
         )

@@ -53,11 +53,15 @@ def quota_of_cpu(b: Bench) -> Plan:
 
 @fault("K", languages=("python", "c", "perl", "bash"), at_least_ms=2000)
 def neighbours_on_its_cpu(b: Bench) -> Plan:
-    """It may use one CPU, which others use too, and has a time limit that is enough without them."""
+    """It may use one CPU, which others use too, and has a time limit that is
+    enough without them."""
     cpu = b.draw.choice((0, 1))
     strangers = []
     for number in range(6 if b.sick else 0):
-        code = f"os.sched_setaffinity(0, {{{cpu}}}); print('ready', flush=True)\nend = time.time() + 20\nwhile time.time() < end: sum(range(9999))"
+        code = (
+            f"os.sched_setaffinity(0, {{{cpu}}}); print('ready', flush=True)\n"
+            "end = time.time() + 20\nwhile time.time() < end: sum(range(9999))"
+        )
         b.stranger(code, role=f"burner{number}")
         strangers.append(f"burner{number}")
     limit = b.draw.choice((4, 6))

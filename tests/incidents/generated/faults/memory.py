@@ -54,7 +54,8 @@ def outgrows_its_cgroup(b: Bench) -> Plan:
 
 @fault("K", languages=_GROWS, at_least_ms=300)
 def a_stranger_holds_its_memory(b: Bench) -> Plan:
-    """A process outside holds most of the cgroup. The victim needs little, and less than it has at other times."""
+    """A process outside holds most of the cgroup. The victim needs little, and less than it has at
+    other times."""
     own = _START.get(b.language, 20) + 30
     held = b.draw.choice((2, 3)) * own
     limit = held + own - 25

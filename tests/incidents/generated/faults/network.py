@@ -40,7 +40,10 @@ def no_answer(b: Bench) -> Plan:
 @fault("K", languages=_TCP, weight=2)
 def peer_breaks_off(b: Bench) -> Plan:
     """An RST instead of an answer."""
-    reset = "import struct; c.recv(64); time.sleep(0.1); c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); c.close()"
+    reset = (
+        "import struct; c.recv(64); time.sleep(0.1); c.setsockopt(socket.SOL_SOCKET, "
+        "socket.SO_LINGER, struct.pack('ii', 1, 0)); c.close()"
+    )
     port = b.server(reset if b.sick else OK)
     truth = Truth(
         "net.reset_short",

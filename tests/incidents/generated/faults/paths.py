@@ -64,7 +64,8 @@ def lock_of_a_stranger(b: Bench) -> Plan:
     path, other = b.file(1), b.file(1)
     held = path if b.sick else other
     b.stranger(
-        f"import fcntl\nf = open({str(held)!r}, 'a'); fcntl.flock(f, fcntl.LOCK_EX); print('ready', flush=True); time.sleep(300)"
+        f"import fcntl\nf = open({str(held)!r}, 'a'); fcntl.flock(f, fcntl.LOCK_EX); "
+        "print('ready', flush=True); time.sleep(300)"
     )
     truth = Truth("fs.lock", {"pid": "stranger"}, rivals=("fs.eacces",))
     return Plan(stages=b.one(b.step("victim", [f"lock {path}"])), truth=truth, happened=failed)
@@ -87,12 +88,16 @@ def lock_of_another_step(b: Bench) -> Plan:
 def database_is_locked(b: Bench) -> Plan:
     """SQLite: fcntl locks of a stranger with an open transaction."""
     path = b.path()
-    make = f"import sqlite3\nc = sqlite3.connect({str(path)!r}, isolation_level=None)\nc.execute('create table if not exists t (a)')\n"
+    make = (
+        f"import sqlite3\nc = sqlite3.connect({str(path)!r}, isolation_level=None)\n"
+        "c.execute('create table if not exists t (a)')\n"
+    )
     hold = "c.execute('begin exclusive')\n" if b.sick else ""
     b.stranger(f"{make}{hold}print('ready', flush=True)\ntime.sleep(300)")
     tool = b.folder / "bin" / f"{b.names.program()}.py"
     tool.write_text(
-        f"import sqlite3\nc = sqlite3.connect({str(path)!r}, timeout=0.4)\nc.execute('insert into t values (1)')\nc.commit()\n"
+        f"import sqlite3\nc = sqlite3.connect({str(path)!r}, timeout=0.4)\n"
+        "c.execute('insert into t values (1)')\nc.commit()\n"
     )
     truth = Truth("fs.lock", {"pid": "stranger"}, rivals=("fs.eacces",))
     step = b.step("victim", [f"run python3 {tool}"])

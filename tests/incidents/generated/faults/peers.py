@@ -19,8 +19,10 @@ _ANSWERS = {
     # one address for A, none for AAAA
     "good": (
         "name = q[12:q.index(b'\\0', 12) + 5]; plain = name[-4:-2] == b'\\0\\x01'\n"
-        "    more = b'\\xc0\\x0c\\0\\x01\\0\\x01\\0\\0\\0\\x3c\\0\\x04\\x7f\\0\\0\\x01' if plain else b''\n"
-        "    s.sendto(q[:2] + b'\\x81\\x80\\0\\x01' + bytes([0, len(more) > 0]) + bytes(4) + name + more, a)"
+        "    more = b'\\xc0\\x0c\\0\\x01\\0\\x01\\0\\0\\0\\x3c\\0\\x04\\x7f\\0\\0\\x01' if plain "
+        "else b''\n"
+        "    s.sendto(q[:2] + b'\\x81\\x80\\0\\x01' + bytes([0, len(more) > 0]) + bytes(4) + name "
+        "+ more, a)"
     ),
 }
 

@@ -13,7 +13,8 @@ def inotify_instances_run_out(b: Bench) -> Plan:
     count = 400 if b.sick else 5
     code = (
         "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
-        f"for _ in range({count}):\n    if libc.inotify_init1(0) < 0: raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))\n"
+        f"for _ in range({count}):\n    if libc.inotify_init1(0) < 0: raise "
+        "OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))\n"
     )
     truth = Truth("lim.inotify", {"pid": "victim"}, rivals=("lim.emfile", "fs.enospc"))
     return Plan(
@@ -48,8 +49,10 @@ def lock_at_a_fork(b: Bench) -> Plan:
     code = (
         "import threading\nlock = threading.Lock()\n"
         f"def hold():\n    with lock: time.sleep({hold})\n"
-        f"threading.Thread(target=hold, daemon=True).start()\ntime.sleep({0.5 if b.sick else 0.8})\n"
-        f"pid = os.fork()\nif not pid:\n    with open({b.pid_file('child')!r}, 'w') as f: f.write(os.readlink('/proc/self'))\n"
+        "threading.Thread(target=hold, daemon=True).start()\n"
+        f"time.sleep({0.5 if b.sick else 0.8})\n"
+        f"pid = os.fork()\nif not pid:\n    with open({b.pid_file('child')!r}, 'w') as f: "
+        "f.write(os.readlink('/proc/self'))\n"
         "    lock.acquire(); os._exit(0)\n"
         "_, status = os.waitpid(pid, 0)\nos._exit(1 if status else 0)\n"
     )
@@ -70,11 +73,16 @@ def slow_probe(b: Bench) -> Plan:
     worker = tool(
         b,
         "worker",
-        "end = time.time() + float(sys.argv[1])\nwhile time.time() < end: sum(range(20000)); time.sleep(0.01)",
+        (
+            "end = time.time() + float(sys.argv[1])\nwhile time.time() < end: sum(range(20000)); "
+            "time.sleep(0.01)"
+        ),
     )
     code = (
         f"main = subprocess.Popen({worker.split()!r} + [{'300' if b.sick else '3'!r}])\nlate = 0\n"
-        f"for _ in range({times}):\n    time.sleep(0.5)\n    try: subprocess.run({probe.split()!r} + [{'60' if b.sick else '0.1'!r}], timeout={limit})\n"
+        f"for _ in range({times}):\n    time.sleep(0.5)\n"
+        f"    try: subprocess.run({probe.split()!r} + [{'60' if b.sick else '0.1'!r}], "
+        f"timeout={limit})\n"
         "    except subprocess.TimeoutExpired: late += 1\n"
         f"if late == {times}: main.terminate()\nsys.exit(1 if main.wait() else 0)\n"
     )
@@ -84,14 +92,21 @@ def slow_probe(b: Bench) -> Plan:
 
 @fault("P", at_least_ms=700)
 def same_work_twice(b: Bench) -> Plan:
-    """The same program with the same arguments runs twice at once, with one output; a check of it fails."""
+    """The same program with the same arguments runs twice at once, with one output;
+    a check of it fails."""
     out, rows = b.path(), 150
-    code = f"f = open(sys.argv[1], 'w')\nfor n in range({rows}): f.write('row\\n' * 200); f.flush(); time.sleep(0.01)"
+    code = (
+        f"f = open(sys.argv[1], 'w')\nfor n in range({rows}): "
+        "f.write('row\\n' * 200); f.flush(); time.sleep(0.01)"
+    )
     copier = tool(b, "victim", code)
     check = tool(
         b,
         "check",
-        f"sys.exit(sum(1 for _ in open(sys.argv[1])) != {rows * 200 if not b.sick else rows * 400})",
+        (
+            "sys.exit(sum(1 for _ in open(sys.argv[1])) != "
+            f"{rows * 200 if not b.sick else rows * 400})"
+        ),
     )
     first = b.ordinary([f"run {copier} {out}"], ms=20, language="python")
     second = b.ordinary(
@@ -111,7 +126,8 @@ def same_work_twice(b: Bench) -> Plan:
 
 @fault("K", languages=("python", "perl", "c", "go"))
 def every_connection_is_in_use(b: Bench) -> Plan:
-    """The accept queue of a server that accepts nothing is full: connects wait until their limit."""
+    """The accept queue of a server that accepts nothing is full:
+    connects wait until their limit."""
     port = b.port()
     accept = (
         ""
@@ -122,11 +138,16 @@ def every_connection_is_in_use(b: Bench) -> Plan:
         )
     )
     b.stranger(
-        f"s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(('127.0.0.1', {port})); s.listen(1)\n{accept}"
+        "s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); "
+        f"s.bind(('127.0.0.1', {port})); s.listen(1)\n{accept}"
         "print('ready', flush=True); time.sleep(300)"
     )
     count = 6
-    code = f"held = []\nfor _ in range({count}):\n    c = socket.create_connection(('127.0.0.1', {port}), {b.draw.choice((2, 3))}); held.append(c)"
+    code = (
+        f"held = []\nfor _ in range({count}):\n"
+        f"    c = socket.create_connection(('127.0.0.1', {port}), {b.draw.choice((2, 3))}); "
+        "held.append(c)"
+    )
     truth = Truth(
         "net.backlog_refused",
         {"address": f"127.0.0.1:{port}"},

@@ -49,7 +49,8 @@ def storage_stands_still(b: Bench) -> Plan:
 
 @fault("K")
 def pages_come_back(b: Bench) -> Plan:
-    """What it has mapped does not fit into its memory cgroup: it reads the pages again and again."""
+    """What it has mapped does not fit into its memory cgroup:
+    it reads the pages again and again."""
     limit, passes = b.draw.choice((36, 44)), 1200
     group = b.lab.cgroup("memory", memory_limit_in_bytes=(limit if b.sick else 900) * MIB)
     path = b.file(64 * 1024)
@@ -57,7 +58,8 @@ def pages_come_back(b: Bench) -> Plan:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     code = (
-        f"import mmap\nf = open({str(path)!r}, 'rb'); m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)\n"
+        f"import mmap\nf = open({str(path)!r}, 'rb'); m = mmap.mmap(f.fileno(), 0, "
+        "prot=mmap.PROT_READ)\n"
         f"for _ in range({passes}):\n    for at in range(0, len(m), 4096): m[at]"
     )
     seconds = b.draw.choice((8, 10)) if b.sick else 90

@@ -1,4 +1,5 @@
-"""Starts a command and asks a server for leave to keep it, again and again; ends it if no answer comes in time."""
+"""Starts a command and asks a server for leave to keep it, again and again;
+ends it if no answer comes in time."""
 
 import os
 import socket

@@ -7,6 +7,10 @@ with open(sys.argv[1]) as plan:
     stages = [line.rstrip("\n").split("\t") for line in plan]
 for tolerant, *commands in stages:
     running = [subprocess.Popen(command.split("\x1f")) for command in commands]
-    failed = [f"{child.args[0]}: status {child.returncode}" for child in running if child.wait()]  # type: ignore[index,str-bytes-safe]
+    failed = [
+        f"{child.args[0]}: status {child.returncode}"  # type: ignore[index,str-bytes-safe]
+        for child in running
+        if child.wait()
+    ]
     if failed and tolerant == "0":
         sys.exit("\n".join(failed))

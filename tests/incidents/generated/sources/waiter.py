@@ -1,4 +1,5 @@
-"""Runs a command with its output in a pipe: `first` waits for the end and reads then, `last` reads to the end first."""
+"""Runs a command with its output in a pipe: `first` waits for the end and reads then,
+`last` reads to the end first."""
 
 import subprocess
 import sys
