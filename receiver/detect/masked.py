@@ -8,7 +8,7 @@ from receiver.events import Signal
 from receiver.model import POLITE, SHORT_NS, Finding
 from receiver.signals import Severity
 from receiver.text.names import event_id
-from receiver.work.children import ChildEnd, Children, ExitSeverity
+from receiver.work.children import ChildEnd, Children, ExitSeverity, is_part_of_its_parent
 from receiver.work.execution import Execution
 from receiver.work.tables import Facts
 from receiver.work.worker import Worker
@@ -46,6 +46,8 @@ _QUESTIONS = {
     "tag",
 }
 _IDLE_NS = 2_000_000_000
+TIME_LIMIT = "timeout"  # timeout(1), as the sender of a signal
+_ABOVE = ("parent", "supervisor")
 
 
 def exit_severity(process: Worker, facts: Facts) -> ExitSeverity:
@@ -58,6 +60,8 @@ def exit_severity(process: Worker, facts: Facts) -> ExitSeverity:
     if sc.EVENT_PROCESS_KILLED in facts.reported.of(process.key):
         event = fatal_signal(process, end, facts.signals)
         kind = sender_kind(process, event, facts.signals)
+        if event is not None and event.sender_comm == TIME_LIMIT and kind in _ABOVE:
+            return ExitSeverity.FAILED  # its script did not stop it: it was not done in time
         own = kind in ("parent", "sibling") or (
             event is not None and kind == "supervisor" and _shut_down(process, event, facts)
         )
@@ -100,23 +104,37 @@ def masked_failures(parent: Worker, children: Children) -> list[tuple[Finding, W
     certainly lost.
 
     A failure is not masked when it was repeated with success, was an answer, or was an ordinary
-    stop.
+    stop. An exit status after which the parent started another process, which succeeded, is not
+    masked either: that process may be there for this very case (`A || B`). In a pipe, the status of
+    its reader hides it.
     """
     assert parent.exit is not None
+    if is_part_of_its_parent(parent, children.failed):
+        return []  # that one will see it
     found = []
     for end in children.failed:
         culprit = _deepest(end)
-        if culprit.exit_severity >= ExitSeverity.FAILED:
-            finding = _finding(parent, end.child, culprit.child)
-            found.append((finding, culprit.child, culprit.exit_severity == ExitSeverity.LOST_WORK))
+        lost_work = culprit.exit_severity == ExitSeverity.LOST_WORK
+        if culprit.exit_severity >= ExitSeverity.FAILED and (
+            lost_work
+            or not _went_on(parent, culprit.child, children)
+            or culprit.child.stdout_inode in children.readers
+        ):
+            found.append((_finding(parent, end.child, culprit.child), culprit.child, lost_work))
     return found
+
+
+def _went_on(parent: Worker, failed: Worker, children: Children) -> bool:
+    """Whether it started another process, or became one: `sh -c "A; B"` becomes B."""
+    last_ns = max(children.succeeded_start_ns, parent.exec_ns)
+    return failed.exit is not None and last_ns >= failed.exit.time_boottime_ns
 
 
 def _deepest(end: ChildEnd) -> ChildEnd:
     """Follows failures down to where they began. At each step, lost work comes first."""
     at = end
     for _ in range(32):
-        below = [c for c in at.below if c.exit_severity > ExitSeverity.ANSWER]
+        below = [c for c in at.below if c.exit_severity >= ExitSeverity.FAILED]
         if not below:
             return at
         at = max(reversed(below), key=lambda c: c.exit_severity == ExitSeverity.LOST_WORK)

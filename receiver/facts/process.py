@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from receiver.events import Exec, Existing, Exit, ProcessKey
+from receiver.events import Exec, Existing, Exit, ProcessKey, StdioKind
 from receiver.facts.ending import RUNNING
 from receiver.model import RemoteContext
 
@@ -98,7 +98,10 @@ class Process:
         self.cgroup_id = event.cgroup_id
         self.vpid = event.pid_namespace_pid
         self.image_flags = event.image_flags
-        self.stdin_inode, self.stdout_inode = event.stdin_inode, event.stdout_inode
+        # a device, such as /dev/null, connects nobody with whom else has it open
+        device = StdioKind.DEVICE
+        self.stdin_inode = 0 if event.stdin_kind == device else event.stdin_inode
+        self.stdout_inode = 0 if event.stdout_kind == device else event.stdout_inode
         self.title = ""
         self.described_anew()
 

@@ -23,7 +23,7 @@ from receiver.investigate.causes import FINDERS
 from receiver.investigate.classes import CLASSES
 from receiver.investigate.evidence import Candidate, Evidence, context, fact_of_loss
 from receiver.investigate.graph import Edge, Graph, nature_of
-from receiver.investigate.reach import made_good
+from receiver.investigate.reach import survived
 from receiver.investigate.relations import Tie
 from receiver.investigate.symptoms import MISMATCH, Symptom, symptoms
 
@@ -86,7 +86,7 @@ def conclude(case: Case) -> Conclusion:
     found = symptoms(case)
     broke = any(s.kind in ("task_failed", MISMATCH) for s in found)
     every = _merged(s for find in FINDERS for s in find(case))
-    again = {a.key for a in made_good(case)} if not broke else set()
+    again = survived(case) if not broke else set()
     asked = [s for s in every if broke or s.harms_without_failure or s.subject in again]
     graph = Graph(case, asked, log_odds)
     roots, context = _roots(graph, broke=broke)
@@ -113,8 +113,8 @@ def conclude(case: Case) -> Conclusion:
 
 
 def _only_delayed(first: Explanation) -> bool:
-    """Whether the lead cost time and nothing else: a wait that is over, or a failure that a later
-    attempt made good.
+    """Whether the lead cost time, as far as is seen: a wait that is over, or a failure after which
+    the run went on, with a later attempt or with something else.
     """
     lead = first.ranked[0].candidate
     delay = nature_of(lead) is Nature.DELAY and not lead.goes_on

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from receiver.events import ProcessKey
+from receiver.investigate.aftermath import overlooked, redone_by
+from receiver.investigate.cards import Nature
 from receiver.investigate.case import Case
 from receiver.investigate.classes import CLASSES
 from receiver.investigate.evidence import (
@@ -30,7 +33,7 @@ def reach(case: Case, candidate: Candidate, failed: list[ProcessSnapshot]) -> Ev
     """
     subject, path = case.get(candidate.subject), case.path
     if subject is None or not path:
-        return None
+        return _of_a_failure_that_failed_nothing(candidate, subject, failed)
     if subject in path:
         return _on_the_path(subject, path)
     if subject.failed and _before(subject, path[0]):
@@ -51,6 +54,16 @@ def reach(case: Case, candidate: Candidate, failed: list[ProcessSnapshot]) -> Ev
         return contradicts("place.other.did_not_fail", CLEAR, text, ends(subject))
     text = f"{subject.who} is not the process that failed."
     return contradicts("place.other.not_the_failed_one", SLIGHT, text, ends(path[-1]))
+
+
+def _of_a_failure_that_failed_nothing(
+    candidate: Candidate, subject: ProcessSnapshot | None, failed: list[ProcessSnapshot]
+) -> Evidence | None:
+    """Why it failed is asked first; that its parent went on is said beside it."""
+    if subject not in failed or CLASSES[candidate.cause].nature is Nature.FACET:
+        return None
+    text = f"{subject.who} failed, and no process below it had failed before."
+    return supports("place.reach.failed_without_harm", SOME, text, ends(subject))
 
 
 def _on_the_path(subject: ProcessSnapshot, path: list[ProcessSnapshot]) -> Evidence:
@@ -107,22 +120,22 @@ def failures(case: Case) -> list[ProcessSnapshot]:
     ]
 
 
-def made_good(case: Case) -> list[ProcessSnapshot]:
-    """The failed processes whose command succeeded when the same parent repeated it later."""
-    out = []
-    for actor in case:
-        parent = case.get(actor.parent)
-        if parent is None or not actor.failed or actor.exit_severity < ExitSeverity.FAILED:
-            continue
-        if any(
-            s.argv == actor.argv
-            and s.start_ns >= actor.end_ns
-            and s.exit is not None
-            and not s.failed
-            for s in case.children(parent)
-        ):
-            out.append(actor)
-    return out
+def survived(case: Case) -> set[ProcessKey]:
+    """The failed processes that failed nothing: their work was done again, or their parent went on.
+
+    What failed below them belongs to them.
+    """
+    again = (
+        a
+        for a in case
+        if a.failed and a.exit_severity >= ExitSeverity.FAILED and redone_by(case, a) is not None
+    )
+    return {
+        each.key
+        for actor in (*again, *overlooked(case))
+        for each in (actor, *case.below(actor))
+        if each.failed
+    }
 
 
 def lineage(case: Case, candidate: Candidate, failed: list[ProcessSnapshot]) -> set[int]:

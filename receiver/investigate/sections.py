@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 from receiver.investigate import report as rp
+from receiver.investigate.aftermath import redone_by
 from receiver.investigate.case import Case, task_key
 from receiver.investigate.causes.common import died_of
 from receiver.investigate.citations import Citations
@@ -21,6 +23,7 @@ from receiver.investigate.evidence import (
 )
 from receiver.text.names import counted, mib, signal_name
 from receiver.text.printable import printable
+from receiver.work.children import ExitSeverity
 
 _CURVES = 6
 _CRASHES = 8
@@ -112,6 +115,20 @@ def _normal_exits(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
         yield "No process was killed, and none crashed.", ends(root)
 
 
+def _failures_made_good(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
+    """Yields what failed inside of a run that is healthy all the same."""
+    for actor in case:
+        if not actor.failed or actor.exit_severity < ExitSeverity.FAILED:
+            continue
+        again = redone_by(case, actor)
+        if again is not None:
+            text = (
+                f"{actor.who} {actor.end.words}; {again.who} did the same work later, and exited "
+                "with status 0."
+            )
+            yield text, [*ends(actor), *ends(again)]
+
+
 def _normal_files(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
     # a file that several processes wrote is one file
     written = {
@@ -182,6 +199,7 @@ def normality(case: Case, events: Citations) -> tuple[rp.EvidenceLine, ...]:
 
     for text, found in (
         *_normal_exits(case),
+        *itertools.islice(_failures_made_good(case), _CRASHES),
         *_normal_files(case),
         *_normal_memory(case),
         *_normal_duration(case),

@@ -11,6 +11,7 @@ from receiver.facts.table import Table
 from receiver.work.worker import Worker
 
 KEPT_FAILED_CHILDREN = 64
+KEPT_READERS = 16
 
 
 class ExitSeverity(IntEnum):
@@ -43,10 +44,27 @@ class Children(msgspec.Struct, eq=False, kw_only=True):
 
     failed: tuple[ChildEnd, ...] = ()
     last: ChildEnd | None = None
+    succeeded_start_ns: int = 0  # the latest start among the children that succeeded
+    # the standard inputs of the children that succeeded, the latest ones
+    readers: tuple[int, ...] = ()
     collapsed: int = 0  # without a span of their own, with those below them
 
 
 _NONE = Children()
+
+
+def is_part_of_its_parent(process: Worker, failed: tuple[ChildEnd, ...]) -> bool:
+    """Whether it is a fork that does the work of its parent, such as the `( … )` of a shell.
+
+    Lost work is reported where it is seen first.
+    """
+    parent = process.parent
+    return (
+        not process.execs
+        and parent is not None
+        and parent.execution is process.execution
+        and not any(c.exit_severity is ExitSeverity.LOST_WORK for c in failed)
+    )
 
 
 class ChildTable(Table[Children]):
@@ -61,17 +79,26 @@ class ChildTable(Table[Children]):
         return self.rows.get(parent.key) or self.put(parent.key, Children())
 
     def child_ended(self, parent: Worker, child: Worker, exit_severity: ExitSeverity) -> None:
-        """A success cancels earlier failures of the same command: it was a retry."""
+        """A success cancels earlier failures of the same command: it was a retry.
+
+        A fork that starts other programs, such as the `( … )` of a shell, is a part of its parent:
+        what failed below it counts as well.
+        """
         row = self._row(parent)
         if row is None:
             return
         row.last = end = ChildEnd(child, exit_severity, self.of(child.key).failed)
         if not exit_severity:
+            row.succeeded_start_ns = max(row.succeeded_start_ns, child.key.start_boottime_ns)
+            if child.stdin_inode:
+                row.readers = (*row.readers[1 - KEPT_READERS :], child.stdin_inode)
+        if not exit_severity and not (end.below and is_part_of_its_parent(child, end.below)):
             if row.failed:
                 row.failed = tuple(
                     c
                     for c in row.failed
-                    if c.child.argv != child.argv or c.exit_severity == ExitSeverity.LOST_WORK
+                    if c.child.argv != child.argv
+                    or c.exit_severity in (ExitSeverity.LOST_WORK, ExitSeverity.SUCCESS)
                 )
         elif len(row.failed) < KEPT_FAILED_CHILDREN:
             row.failed = (*row.failed, end)

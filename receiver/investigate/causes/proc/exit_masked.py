@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver import semconv as sc
+from receiver.events import ProcessKey
+from receiver.investigate.aftermath import followed_by, redone_by
 from receiver.investigate.cards import Nature, cause_class
 from receiver.investigate.case import Case
 from receiver.investigate.causes.common import failed_with_it, shells, shorter
@@ -45,34 +47,48 @@ def masked(case: Case) -> Iterator[Candidate]:
         if parent.end.code != 0 and not _lost_in_a_pipe(case, actor, parent):
             continue
         below = [c for c in case.children(actor) if c.exit_severity > ExitSeverity.ANSWER]
-        if (below and not shells(actor)) or _repeated(case, actor) or _answered(actor):
+        if (below and not shells(actor)) or redone_by(case, actor) is not None or _answered(actor):
             continue
         deepest = below[-1] if below else actor
-        went_on = "exited with status 0" if parent.end.code == 0 else "continued"
-        text = f"{deepest.who} {deepest.end.words}; {parent.who} above it {went_on}."
-        evidence = [
-            supports("proc.exit_masked.went_on", CLEAR, text, [*ends(deepest), *ends(parent)])
-        ]
-        evidence += _context_of_loss(case, actor, parent)
-        for version in case.execution.outputs[:4]:
-            evidence += shorter(case, version.path, version.size_bytes, facts(version.opened))
-        did = "reported success" if parent.end.code == 0 else "continued"
-        summary = f"{deepest.who} {deepest.end.words}, but {parent.who} {did}."
-        silent = case.execution.masked or bool({deepest.key, actor.key} & reported)
-        yield Candidate(
-            cause="proc.exit_masked",
-            culprit=process_culprit(parent),
-            summary=summary,
-            remedy=(
-                ""
-                if shells(parent)
-                else f"Let {parent.who} end with a failure, when {deepest.who} fails."
-            ),
-            evidence=tuple(evidence),
-            subject=deepest.key,
-            at_ns=actor.end_ns,
-            harms_without_failure=silent,
-        )
+        yield _candidate(case, actor, deepest, parent, reported)
+
+
+def _candidate(
+    case: Case,
+    actor: ProcessSnapshot,
+    deepest: ProcessSnapshot,
+    parent: ProcessSnapshot,
+    reported: set[ProcessKey],
+) -> Candidate:
+    did = "reported success" if parent.end.code == 0 else "continued"
+    silent = case.execution.masked or bool({deepest.key, actor.key} & reported)
+    summary = f"{deepest.who} {deepest.end.words}, but {parent.who} {did}."
+    remedy = f"Let {parent.who} end with a failure, when {deepest.who} fails."
+    if not silent and parent.end.code == 0:
+        # nobody can see whether that process was meant for this case
+        after = followed_by(case, actor)
+        then = f"{after.who}" if after is not None else "another process"
+        did = f"{parent.who} went on with {then}"
+        if after is parent:
+            did = f"its parent went on as {then}"
+        summary = f"{deepest.who} {deepest.end.words}; {did}, and exited with status 0."
+        remedy = f"If {then} does not replace what {deepest.who} did: {remedy}"
+    went_on = "exited with status 0" if parent.end.code == 0 else "continued"
+    text = f"{deepest.who} {deepest.end.words}; {parent.who} above it {went_on}."
+    evidence = [supports("proc.exit_masked.went_on", CLEAR, text, [*ends(deepest), *ends(parent)])]
+    evidence += _context_of_loss(case, actor, parent)
+    for version in case.execution.outputs[:4]:
+        evidence += shorter(case, version.path, version.size_bytes, facts(version.opened))
+    return Candidate(
+        cause="proc.exit_masked",
+        culprit=process_culprit(parent),
+        summary=summary,
+        remedy="" if shells(parent) and silent else remedy,
+        evidence=tuple(evidence),
+        subject=deepest.key,
+        at_ns=actor.end_ns,
+        harms_without_failure=silent,
+    )
 
 
 def _context_of_loss(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot) -> list[Evidence]:
@@ -149,16 +165,6 @@ def _lost_in_a_pipe(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot)
         c.start_ns > actor.end_ns for c in case.children(parent)
     )
     return shells(parent) and went_on and _piped_to(case, actor) is not None
-
-
-def _repeated(case: Case, actor: ProcessSnapshot) -> bool:
-    """Whether the same command succeeded later, as a retry does."""
-    parent = case.get(actor.parent)
-    siblings = case.children(parent) if parent is not None else []
-    return any(
-        s.argv == actor.argv and s.start_ns > actor.start_ns and s.exit is not None and not s.failed
-        for s in siblings
-    )
 
 
 def _answered(actor: ProcessSnapshot) -> bool:

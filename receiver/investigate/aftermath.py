@@ -1,0 +1,89 @@
+"""What a parent did after the failure of a child that it did not pass on.
+
+The kernel does not show whether a shell ran `A; B` or `A || B`: the failure of A was overlooked, or
+B was meant for it. A later success of the same work makes the failure good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from receiver.investigate.case import Case
+from receiver.investigate.snapshot import ProcessSnapshot
+from receiver.work.children import ExitSeverity
+
+
+def redone_by(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:
+    """The later process of the same parent that did the work of `actor` with success.
+
+    It ran the same command, or it wrote a file that `actor` had begun to write.
+    """
+    begun = _written((actor, *case.below(actor)))
+    above = case.above(actor)
+    return next(
+        (
+            other
+            for other in _later(case, actor)
+            if other.argv == actor.argv
+            or begun & _written((other, *(() if other in above else case.below(other))))
+        ),
+        None,
+    )
+
+
+def followed_by(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:
+    """The next process that the same parent started after the failure, and that succeeded.
+
+    It is the parent itself where a shell became its last command. A fork of a shell, such as
+    `( … )`, is a part of that shell.
+    """
+    return next(_later(case, actor), None)
+
+
+def overlooked(case: Case) -> Iterator[ProcessSnapshot]:
+    """The failed processes after which their parent went on, to end with status 0.
+
+    Those that are reported as lost, because nothing followed or work was lost, are none of them.
+    Nor is what failed the work that it belongs to, whatever the status of that process is.
+    """
+    for actor in case:
+        parent = case.get(actor.parent)
+        if (
+            actor.exit_severity is ExitSeverity.FAILED
+            and not _is_reported(actor)
+            and parent is not None
+            and parent.exit is not None
+            and parent.end.code == 0
+        ):
+            yield actor
+
+
+def _is_reported(actor: ProcessSnapshot) -> bool:
+    return any(
+        each.failed_by or any(f.process == actor.key for f in each.findings)
+        for each in actor.execution.chain()
+    )
+
+
+def _later(case: Case, actor: ProcessSnapshot) -> Iterator[ProcessSnapshot]:
+    at = actor
+    while (parent := case.get(at.parent)) is not None:
+        for other in case.children(parent):
+            succeeded = other.exit is not None and not other.failed
+            if other.start_ns >= actor.end_ns and succeeded:
+                yield other
+        if parent.exec_ns >= actor.end_ns and parent.exit is not None and not parent.failed:
+            yield parent
+        if parent.execs:
+            return
+        at = parent
+
+
+def _written(actors: Iterable[ProcessSnapshot]) -> set[str]:
+    """The files that they opened for writing, but for logs."""
+    return {
+        use.path
+        for each in actors
+        for use in each.uses
+        if use.writing and use.path and not use.path.endswith(".log")
+    }
