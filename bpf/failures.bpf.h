@@ -8,6 +8,8 @@
 #include "descriptors.bpf.h"
 #include "errors.bpf.h"
 
+#define PF_FORKNOEXEC 0x40 /* include/linux/sched.h: forked, and executed nothing since */
+
 /* What a process can do without: answers that every program gets all the time. */
 static __always_inline bool is_everyday(u32 handler, u32 error)
 {
@@ -246,7 +248,8 @@ static long on_kept_failure(u32 index, struct farewell *farewell)
 	return 0;
 }
 
-/* At the end of a watched process: tells what had failed if the process failed, too. */
+/* At the end of a watched process: tells what had failed if the process failed, too. A fork that works for the program above
+ * it, as a worker of a pool does, hands its failure on and succeeds. */
 static __always_inline void part_with_failures(struct task_struct *task, struct watched *sums, u32 status)
 {
 	struct farewell farewell = {};
@@ -256,7 +259,7 @@ static __always_inline void part_with_failures(struct task_struct *task, struct 
 	farewell.task = task;
 	farewell.sums = sums;
 	farewell.tgid = task->tgid;
-	if (status) {
+	if (status || BPF_CORE_READ(task, flags) & PF_FORKNOEXEC) {
 		farewell.scratch = take_scratch(SCRATCHES);
 		if (!farewell.scratch)
 			count_nested(EVENT_LAST_FAILURE);

@@ -245,6 +245,7 @@ class Case:
                 for c in self.children(at)
                 if c.exit_severity > ExitSeverity.ANSWER
                 and (not at.end_ns or c.end_ns <= at.end_ns)
+                and not (c.exit_severity is ExitSeverity.STOPPED and c in self.pool_of(at))
             ]
             if not at.end.signal and not below:
                 below = self._handed_on(at)
@@ -268,6 +269,15 @@ class Case:
             and 0 <= actor.end_ns - c.end_ns <= SECOND
             and actor.end.code in (1, c.end.code)
         ]
+
+    def pool_of(self, actor: ProcessSnapshot) -> list[ProcessSnapshot]:
+        """The workers that it took down with itself: two forks of it or more, at its own end."""
+        workers = [
+            c
+            for c in self.children(actor)
+            if not c.execs and c.end_ns and 0 <= actor.end_ns - c.end_ns <= SECOND
+        ]
+        return workers if actor.failed and not actor.end.signal and len(workers) > 1 else []
 
     @property
     def origin(self) -> ProcessSnapshot | None:

@@ -29,6 +29,7 @@ from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.text.call_text import subject_of
 from receiver.text.names import error_name, resolve
 from receiver.units import SECOND
+from receiver.work.children import ExitSeverity
 
 _AT_ONCE_NS, _SOON_NS = SECOND, 5 * SECOND
 _AT_ONCE_CPU_NS, _SOON_CPU_NS = 50_000_000, 300_000_000
@@ -43,6 +44,7 @@ class LastCall(msgspec.Struct, frozen=True):
     """The failed call, and how likely it is the reason for the end, as a weight and a sentence."""
 
     call: LastFailure
+    ended: ProcessSnapshot  # the process that ended of it: the one that called, or its pool's
     weight: float
     path: str  # the absolute path that was asked for; empty for any other object
     shown: tuple[Evidence, ...]
@@ -58,20 +60,17 @@ def last_calls(case: Case, errors: Iterable[int]) -> Iterator[tuple[ProcessSnaps
 
 
 def last_call(case: Case, actor: ProcessSnapshot) -> LastCall | None:
-    """Returns the failed call that ended the process; None if its end had another reason."""
-    if not actor.failed or actor.end.signal or actor.end.code > 128:
+    """Returns the failed call that ended the process, or that of the pool whose worker it was.
+
+    It returns None if their end had another reason.
+    """
+    ended = actor if _failed_itself(actor) else _pool_of(case, actor)
+    call = _demanded(actor)
+    if ended is None or call is None or _child_failed_since(case, actor, call):
         return None
-    calls = [
-        c for c in actor.last_failures if not is_own_business(c) and not _is_own_search(actor, c)
-    ]
-    demands = [
-        c for c in calls if c.call != CallKind.ASK and not c.failure_flags & FailureFlag.PROBE
-    ]
-    named = [c for c in calls if c.call == CallKind.ASK and is_argument(actor, c)]
-    call = max([*demands[-1:], *named[-1:]], key=lambda c: c.failed_boottime_ns, default=None)
-    if call is None or _child_failed_since(case, actor, call):
+    if ended is not actor and not _is_last_word(case, ended, call):
         return None
-    weight = directness(actor, call)
+    weight = directness(ended, call)
     if not weight:
         return None
     path = resolve(call.directory, call.path) if call.subject == SubjectKind.PATH_ASKED else ""
@@ -79,20 +78,61 @@ def last_call(case: Case, actor: ProcessSnapshot) -> LastCall | None:
     what = path or subject_of(call)
     about = f" on {what}" if what else ""
     text = f"{name}{about} was the last call of {actor.who} that failed, with {error}."
-    after = (actor.end_ns - call.failed_boottime_ns) / 1e9
-    then = f"{actor.who} {actor.end.words} {after:.2f} s later{_in_between(call)}."
+    after = (ended.end_ns - call.failed_boottime_ns) / 1e9
+    then = f"{ended.who} {ended.end.words} {after:.2f} s later{_in_between(call)}."
+    if ended is not actor:
+        then = f"{actor.who} worked for {ended.who}, which {ended.end.words} {after:.2f} s later."
     shown = [
-        supports("last.call.failed", weight / 2, text, facts(call)),
-        supports("last.call.then_ended", weight / 2, then, ends(actor)),
+        supports("last.call.last_failed", weight / 2, text, facts(call)),
+        supports("last.call.ended_after", weight / 2, then, ends(ended)),
     ]
-    return LastCall(call, weight, path, (*shown, *_passed_on(case, actor)))
+    return LastCall(call, ended, weight, path, (*shown, *_passed_on(case, actor, ended)))
 
 
-def _passed_on(case: Case, actor: ProcessSnapshot) -> list[Evidence]:
+def _failed_itself(actor: ProcessSnapshot) -> bool:
+    return actor.failed and not actor.end.signal and actor.end.code <= 128
+
+
+def _pool_of(case: Case, worker: ProcessSnapshot) -> ProcessSnapshot | None:
+    """The program that failed, if this is a fork of it that ended well or was stopped by it.
+
+    A worker of a pool hands an error on, waits for more work, and ends with its pool.
+    """
+    if worker.execs or worker.exit is None or worker.exit_severity > ExitSeverity.STOPPED:
+        return None
+    program = next((a for a in case.above(worker) if a.execs), None)
+    return program if program is not None and _failed_itself(program) else None
+
+
+def _is_last_word(case: Case, program: ProcessSnapshot, call: LastFailure) -> bool:
+    """Whether nothing else failed in the program, or below it, after the call of its worker."""
+    own = _demanded(program)
+    failed = (c for c in case.below(program) if c.exit_severity >= ExitSeverity.FAILED)
+    return (own is None or own.failed_boottime_ns < call.failed_boottime_ns) and not any(
+        call.failed_boottime_ns <= c.end_ns <= program.end_ns for c in failed
+    )
+
+
+def _demanded(actor: ProcessSnapshot) -> LastFailure | None:
+    """The last call that failed and that it needed, as far as that is to be seen."""
+    calls = [
+        c for c in actor.last_failures if not is_own_business(c) and not _is_own_search(actor, c)
+    ]
+    demands = [
+        c for c in calls if c.call != CallKind.ASK and not c.failure_flags & FailureFlag.PROBE
+    ]
+    named = [c for c in calls if c.call == CallKind.ASK and is_argument(actor, c)]
+    return max([*demands[-1:], *named[-1:]], key=lambda c: c.failed_boottime_ns, default=None)
+
+
+def _passed_on(case: Case, actor: ProcessSnapshot, ended: ProcessSnapshot) -> list[Evidence]:
     """Returns evidence that a process above it failed because of it."""
-    above = failed_with_it(case, actor)
+    above = failed_with_it(case, actor) if ended is actor else ended
     if actor in case.path or above is None or above not in case.path:
         return []
+    if ended is not actor:
+        text = f"{ended.who} failed, and none of its processes failed by itself after that call."
+        return [supports("last.call.of_a_worker", SOME, text, ends(ended))]
     after = above.end_ns - actor.end_ns
     whose = "Its parent " if above.key == actor.parent else ""
     text = f"{whose}{above.who} {above.end.words}, too, {after / 1e9:.2f} s later."
@@ -102,21 +142,40 @@ def _passed_on(case: Case, actor: ProcessSnapshot) -> list[Evidence]:
 def directness(actor: ProcessSnapshot, call: LastFailure) -> float:
     """How directly the end followed on the failure: CLEAR, SOME or 0."""
     after = actor.end_ns - call.failed_boottime_ns
+    data_files = call.later_files - _sources_quoted(actor, call)
     at_once = (
         after <= _AT_ONCE_NS
         and call.later_cpu_ns <= _AT_ONCE_CPU_NS
-        and not call.later_files
-        and call.later_code_files <= _AT_ONCE_CODE
+        and data_files <= 0
+        and call.later_code_files <= (_AT_ONCE_CODE if _is_searched(call) else _SOON_CODE)
     )
     if at_once and (not _is_optional(call) or _told_and_ended(call)):
         return CLEAR
     soon = (
         after <= _SOON_NS
         and call.later_cpu_ns <= _SOON_CPU_NS
-        and call.later_files <= 1
+        and data_files <= 1
         and call.later_code_files <= _SOON_CODE
     )
     return SOME if soon else 0.0
+
+
+def _sources_quoted(actor: ProcessSnapshot, call: LastFailure) -> int:
+    """1 if it read its own script after the call: a traceback quotes it."""
+    return int(
+        bool(actor.script)
+        and any(
+            u.path.rpartition("/")[2] == actor.script
+            and not u.writing
+            and u.last_ns >= call.failed_boottime_ns
+            for u in actor.uses
+        )
+    )
+
+
+def _is_searched(call: LastFailure) -> bool:
+    """Whether a program that starts gets the error while it looks for its parts."""
+    return call.error in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EACCES)
 
 
 def _is_optional(call: LastFailure) -> bool:

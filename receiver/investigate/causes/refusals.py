@@ -69,10 +69,13 @@ def refused_call(
         meaning.append(
             supports("last.call.refused", more, f"{error} of {name}: {why}.", [fact(call)])
         )
+    whose = "" if last.ended is actor else f" in its worker {actor.who}"
     return Candidate(
         cause=cause,
         culprit=Culprit(type="file", path=what),
-        summary=f"{actor.who} ended because {name} of {what} failed with {error}: {why}.",
+        summary=(
+            f"{last.ended.who} ended because {name} of {what} failed{whose} with {error}: {why}."
+        ),
         evidence=(*last.shown, *meaning),
         subject=actor.key,
         at_ns=call.failed_boottime_ns,

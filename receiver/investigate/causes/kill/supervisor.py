@@ -27,6 +27,7 @@ from receiver.investigate.evidence import (
     Candidate,
     Evidence,
     contradicts,
+    ends,
     fact,
     facts,
     supports,
@@ -93,6 +94,11 @@ def _evidence(case: Case, killing: Killing) -> list[Evidence]:
                 facts(*(e for _, e in killing.group[:4])),
             )
         )
+    sender = case.get(event.sender)
+    pool = case.pool_of(sender) if sender is not None else []
+    if sender is not None and victim in pool:
+        text = f"{sender.who} took down its {len(pool)} workers, and {sender.end.words} at once."
+        evidence.append(contradicts("kill.supervisor.own_pool", CLEAR, text, ends(sender)))
     if event.sender_comm == "timeout":
         evidence.append(
             contradicts(
