@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OBJECT := receiver/kernel/kwitness.bpf.o
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup bpf generate demo test test-unit test-live test-e2e test-abuse test-truth test-stack test-frameworks test-kernels test-mutants fuzz bench bench-incidents bench-judging lint format \
+.PHONY: help setup bpf generate demo test test-unit test-live test-e2e test-abuse test-truth test-stack test-frameworks test-kernels test-verifier test-mutants fuzz bench bench-incidents bench-judging lint format \
 	wheel test-wheel collector up down demo-stack clean
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make demo-stack  the same, and a pipeline that runs well and badly again and again"
 	@echo "make test-stack  docker-compose.yml as it is with the real servers, built here (root, dockerd, Go; the first time some 10 minutes more)"
 	@echo "make test-kernels  the live tests on Debian's 6.1 and 6.12 in qemu, through both doors (root, apt)"
+	@echo "make test-verifier  whether the verifiers of 6.1 and 6.12 accept every program, in qemu (root, apt, some minutes)"
 	@echo "make test-frameworks  Airflow, Spark, dbt and others for real, compared with their own records; writes docs/mapping.md"
 	@echo "make bench-incidents  breaks some 400 real runs on purpose and scores the reports; writes docs/accuracy.md (root, half an hour)"
 	@echo "make bench-judging  plays the judging set: 400 composed incidents and their healthy twins; puts the shares into docs/accuracy.md (root, two hours)"
@@ -82,6 +83,10 @@ test-stack: setup
 
 up down demo-stack:
 	@tools/compose.sh $@
+
+# whether the verifiers of Debian's 6.1 and 6.12 accept every program, with both kinds of system-call hooks: a minute or two each
+test-verifier: setup
+	KWITNESS_KERNEL_DOORS=auto KWITNESS_KERNEL_COMMAND="$(BIN)/python -m tools.verifier" tools/kernels.sh
 
 test-frameworks: setup collector
 	@tools/need.sh root btf

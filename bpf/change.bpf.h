@@ -39,7 +39,7 @@ static __always_inline bool ends_in_noise(struct scratch *s, u32 length)
 		return false;
 	__builtin_memset(s->chunk, 0, 2 * NOISE_SUFFIX_BYTES);
 	bpf_probe_read_kernel(s->chunk, NOISE_SUFFIX_BYTES, s->record + used - NOISE_SUFFIX_BYTES);
-	return has_noise_suffix(s);
+	return has_noise_suffix(s->slot);
 }
 
 __noinline int change_names(u32 operation, u64 path, u64 new_path, u64 directories)

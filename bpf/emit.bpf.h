@@ -3,6 +3,7 @@
 #ifndef KWITNESS_EMIT_BPF_H
 #define KWITNESS_EMIT_BPF_H
 
+#include "scratch.bpf.h"
 #include "share.bpf.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_tracing.h>
@@ -50,7 +51,7 @@ static __always_inline void count_lost(u32 kind, u32 reason)
 }
 
 /* A loss that concerns nobody but one user. */
-static __noinline int count_lost_of(u64 user, u32 kind, u32 reason)
+__weak __noinline int count_lost_of(u64 user, u32 kind, u32 reason)
 {
 	struct user_loss key = {.user = user, .kind = kind, .reason = reason};
 	u64 *lost = bpf_map_lookup_elem(&user_losses, &key), one = 1;
@@ -129,44 +130,6 @@ static __always_inline void stamp(struct event_header *header, u32 bytes, u16 ki
 	header->cpu = bpf_get_smp_processor_id();
 	header->record_kind = kind;
 	header->record_bytes = bytes;
-}
-
-/* Takes the first free one of this CPU's scratches and gives its index; `limit` when none is free. A function of its own, so that
- * the verifier follows its callers once and not once for each index. */
-__weak __noinline int free_scratch(u32 limit)
-{
-	struct scratch *s;
-	u32 index, key;
-
-#pragma unroll
-	for (index = 0; index < SCRATCHES; index++) {
-		key = index; /* a copy: the helper takes its address */
-		if (index >= limit)
-			break;
-		s = bpf_map_lookup_elem(&scratches, &key);
-		if (s && !__sync_lock_test_and_set(&s->taken, 1))
-			return index;
-	}
-	return limit;
-}
-
-/* NULL when all are in use: the caller counts LOSS_NESTED. Whoever got one gives it back. */
-static __always_inline struct scratch *take_scratch(u32 limit)
-{
-	u32 index = free_scratch(limit);
-
-	return index < limit ? bpf_map_lookup_elem(&scratches, &index) : NULL;
-}
-
-static __always_inline void give_back(struct scratch *s)
-{
-	barrier(); /* it is another program's from here on; all of them are on this CPU */
-	*(volatile u32 *)&s->taken = 0;
-}
-
-static __always_inline struct small_scratch *small_scratch_of(u32 slot)
-{
-	return bpf_map_lookup_elem(&small_scratches, &slot);
 }
 
 static __always_inline void count_nested(u32 kind)
@@ -248,20 +211,28 @@ static __always_inline void *reserve_record(const u32 ring, struct task_struct *
 	return reserve_record_for(ring, task, 0, bytes, kind);
 }
 
-/* Hands a record with text over; it takes from the share of `task`'s user. `urgent` wakes the reader at once. */
-static __always_inline void submit_record(struct scratch *s, const u32 ring, struct task_struct *task, u16 kind, bool urgent)
-{
-	struct event_header *header = (void *)s->record;
-	u64 flags = wakeup_of(ring, urgent);
-	u32 bytes = s->used;
-	long refused;
+#define RECORD_URGENT (1U << 31)
 
-	header->record_bytes = bytes;
+/* `what`: the kind, the ring in the second half, and RECORD_URGENT. */
+__weak __noinline int hand_over(u32 slot, u32 what)
+{
+	struct scratch *s = scratch_at(slot);
+	u32 kind = what & 0xffff, ring = (what & ~RECORD_URGENT) >> 16, bytes;
+	struct task_struct *task;
+	long refused;
+	u64 flags;
+
+	if (!s)
+		return 0;
+	task = (void *)s->task;
+	bytes = s->used;
+	((struct event_header *)s->record)->record_bytes = bytes;
 	if (bytes > RECORD_BYTES) /* never: proves the size to the verifier */
-		return;
+		return 0;
+	flags = wakeup_of(ring, what & RECORD_URGENT);
 	if (!ring_has_room(ring, task, 0, bytes)) {
 		count_no_room(ring, task, 0, kind);
-		return;
+		return 0;
 	}
 	if (ring == RING_LIFECYCLE)
 		refused = bpf_ringbuf_output(&lifecycle_ring, s->record, bytes, flags);
@@ -273,6 +244,14 @@ static __always_inline void submit_record(struct scratch *s, const u32 ring, str
 		count_lost(kind, ring == RING_UNWATCHED ? LOSS_UNWATCHED : LOSS_RING_FULL);
 	else
 		count_submitted(kind);
+	return 0;
+}
+
+/* Hands a record with text over; it takes from the share of `task`'s user. `urgent` wakes the reader at once. */
+static __always_inline void submit_record(struct scratch *s, const u32 ring, struct task_struct *task, u16 kind, bool urgent)
+{
+	s->task = (u64)task;
+	hand_over(s->slot, kind | ring << 16 | (urgent ? RECORD_URGENT : 0));
 }
 
 /* Out of an iterator. A record that did not fit is shown again in the next buffer, so only what was taken counts. */

@@ -55,7 +55,8 @@
 #define LAST_TOLD 511 /* above are the kernel's own (ERESTARTSYS), which a caller never gets */
 #define LAST_ERRNO 4095
 
-static __always_inline u16 kind_of(u32 handler)
+/* Global, as the two tests of an error are: see share.bpf.h. Their many answers would be as many ways through their callers. */
+__weak __noinline int kind_of(u32 handler)
 {
 	switch (handler) {
 	case ON_OPEN:
@@ -209,7 +210,7 @@ __noinline int on_failure(u32 number_and_handler, u32 error, u64 first, u64 seco
 	}
 	e = begin_record(s, struct event_call_failed, EVENT_CALL_FAILED);
 	fill_failure(e, sums, f, tgid);
-	fill_object(s, e, task, handler, first, second);
+	fill_object(s->slot, handler, first, second);
 	if (call == CALL_LOCK && error == EAGAIN) { /* fcntl(2) also duplicates descriptors, and fails with EMFILE */
 		e->subject = SUBJECT_LOCK;
 		e->holder.tgid = sums->lock_holder;

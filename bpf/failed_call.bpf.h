@@ -4,10 +4,10 @@
 #define KWITNESS_FAILED_CALL_BPF_H
 
 /* Which failures are facts about the world, and not the ordinary way of asking a question. */
-static __always_inline bool failure_matters(u16 call, u32 error)
+__weak __noinline int failure_matters(u32 call, u32 error)
 {
 	if (call == CALL_ASK || call == CALL_ENTER)
-		return false;
+		return 0;
 	switch (error) {
 	case ENOSPC:
 	case EDQUOT:
@@ -16,7 +16,7 @@ static __always_inline bool failure_matters(u16 call, u32 error)
 	case EMFILE:
 	case ENFILE:
 	case ENOBUFS:
-		return true;
+		return 1;
 	case ENOMEM:
 		return call != CALL_OTHER;
 	case EACCES:
@@ -51,7 +51,7 @@ static __always_inline bool failure_matters(u16 call, u32 error)
 	case EPIPE:
 		return call == CALL_WRITE;
 	}
-	return false;
+	return 0;
 }
 
 /* The path of an open file, or the peer of a socket. */
@@ -137,12 +137,18 @@ static __always_inline bool is_unix_path(const void *address)
 	return !bpf_probe_read_user(&asked, 3, address) && asked.family == AF_UNIX && asked.first;
 }
 
-static __always_inline void fill_object(struct scratch *s, struct event_call_failed *e, struct task_struct *task, u32 handler,
-					u64 first, u64 second)
+/* Fills the event_call_failed that a scratch has, for the current task. Global: see share.bpf.h. */
+__weak __noinline int fill_object(u32 slot, u32 handler, u64 first, u64 second)
 {
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct scratch *s = scratch_at(slot);
+	struct event_call_failed *e;
 	int directory = AT_FDCWD;
 	u64 path = first;
 
+	if (!s)
+		return 0;
+	e = (void *)s->record;
 	switch (handler) {
 	case ON_OPENAT:
 	case ON_EXECAT:
@@ -176,14 +182,14 @@ static __always_inline void fill_object(struct scratch *s, struct event_call_fai
 		break;
 	case ON_LISTEN:
 		fill_local(e, task, first);
-		return;
+		return 0;
 	case ON_WATCH_INIT:
-		return;
+		return 0;
 	case ON_CONNECT:
 	case ON_BIND:
 		fill_address(e, (void *)second);
 		if (e->subject == SUBJECT_ENDPOINT || !is_unix_path((void *)second))
-			return;
+			return 0;
 		path = second + 2; /* sun_path */
 		break;
 	case ON_CLONE:
@@ -192,14 +198,15 @@ static __always_inline void fill_object(struct scratch *s, struct event_call_fai
 	case ON_MMAP:
 	case ON_NOTHING:
 	case ON_CLOSE:
-		return;
+		return 0;
 	default:
 		fill_descriptor(s, e, task, first);
-		return;
+		return 0;
 	}
 	e->subject = SUBJECT_PATH_ASKED;
 	e->directory = append_directory(s, task, directory, (void *)path);
 	e->path = append_user_string(s, (void *)path, TEXT_BYTES);
+	return 0;
 }
 
 static __always_inline void fill_failure(struct event_call_failed *e, struct watched *sums, struct failure *f, u32 tgid)

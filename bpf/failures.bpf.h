@@ -11,7 +11,7 @@
 #define PF_FORKNOEXEC 0x40 /* include/linux/sched.h: forked, and executed nothing since */
 
 /* What a process can do without: answers that every program gets all the time. */
-static __always_inline bool is_everyday(u32 handler, u32 error)
+__weak __noinline int is_everyday(u32 handler, u32 error)
 {
 	switch (error) {
 	case EINTR: /* a signal ended what it waited for: who opens a FIFO or asks for a lock waits for somebody */
@@ -22,7 +22,7 @@ static __always_inline bool is_everyday(u32 handler, u32 error)
 	case EALREADY:
 	case EINPROGRESS:
 	case EISCONN:
-		return true;
+		return 1;
 	case ENOTCONN: /* a question about a socket; of a path, the process behind its file system is gone */
 		return handler == ON_NOTHING || handler == ON_READ || handler == ON_WRITE || handler == ON_SEND ||
 		       handler == ON_RECEIVE;
@@ -42,7 +42,7 @@ static __always_inline bool is_everyday(u32 handler, u32 error)
 	case EDQUOT:
 	case EIO:
 	case EROFS:
-		return false;
+		return 0;
 	}
 	return handler == ON_NOTHING;
 }
@@ -156,7 +156,7 @@ __noinline int remember_failure(u32 number_and_handler, u32 error, u64 first, u6
 		return 0;
 	}
 	e = begin_record(s, struct event_call_failed, EVENT_CALL_FAILED);
-	fill_object(s, e, task, handler, first, second);
+	fill_object(s->slot, handler, first, second);
 	probe = (error == ENOENT || error == ENOTDIR) && is_probing(s, e);
 	minor = probe || handler == ON_ASK || handler == ON_ASKAT;
 	f = failure_room(sums, tgid, minor);

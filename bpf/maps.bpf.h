@@ -428,9 +428,36 @@ struct holder_walk {
 	struct name_pieces name;
 };
 
+/* A walk up a path; pointers as numbers. */
+struct path_walk {
+	u64 dentry;
+	u64 mount;
+	u64 root_dentry; /* where the process's own view begins: chroot(2), pivot_root(2) */
+	u64 root_mount;
+	u64 node; /* struct kernfs_node * */
+	u64 done;
+};
+
+/* A look at all processes, at an OOM kill; pointers as numbers. */
+struct member_walk {
+	u64 task;
+	u64 first;
+	u64 victim; /* group leaders */
+	u64 trigger;
+	u64 full; /* struct cgroup_subsys_state *; 0: all processes are in it */
+	u64 part_bytes;
+	u32 ring;
+	u32 finished;
+};
+
 struct scratch {
 	u32 taken;
 	u32 used; /* bytes of `record` in use */
+	u32 slot; /* which of the scratches of this CPU it is */
+	u32 _reserved;
+	u64 task; /* struct task_struct *: whose view paths are of, and whose user's share the record takes from */
+	struct path_walk path_walk;
+	struct member_walk members;
 	/* What a bpf_loop callback reads back lives here and not on the stack: before 6.7 (ab5cfac139ab, "bpf: verify
 	 * callbacks as if they are called unknown number of times") the verifier looked at one iteration only, took the stack's
 	 * first values for constants, and removed the branches that later iterations need. */

@@ -17,16 +17,8 @@
 #define GENERATIONS 4 /* MAX_NR_GENS, include/linux/mmzone.h */
 #define ANON_AND_FILE 2
 
-struct member_walk {
-	struct scratch *scratch; /* its record is the event_oom_memory */
-	struct task_struct *task;
-	struct task_struct *first;
-	struct task_struct *victim; /* group leaders */
-	struct task_struct *trigger;
-	struct cgroup_subsys_state *full; /* NULL: all processes are in it */
-	u64 part_bytes;
-	u32 ring;
-	u32 finished;
+struct member_user {
+	struct scratch *scratch; /* its record is the event_oom_memory; the state of the walk is there, too */
 };
 
 static __always_inline bool is_below(struct cgroup_subsys_state *css, struct cgroup_subsys_state *full)
@@ -47,7 +39,7 @@ static __always_inline void name_member(struct member_walk *walk, struct task_st
 	struct event_oom_member *e;
 
 	count_seen(EVENT_OOM_MEMBER);
-	e = reserve_record(walk->ring, walk->victim, sizeof(*e), EVENT_OOM_MEMBER);
+	e = reserve_record(walk->ring, (void *)walk->victim, sizeof(*e), EVENT_OOM_MEMBER);
 	if (!e)
 		return;
 	stamp(&e->header, sizeof(*e), EVENT_OOM_MEMBER);
@@ -68,25 +60,34 @@ static __always_inline void name_member(struct member_walk *walk, struct task_st
 	sums->named++;
 }
 
-static __always_inline void look_at_member(struct member_walk *walk, struct task_struct *task, struct mm_struct *mm)
+/* `process`: struct task_struct *; `memory`: its struct mm_struct *. Global: see share.bpf.h. */
+__weak __noinline int look_at_member(u32 slot, u64 process, u64 memory)
 {
-	struct event_oom_memory *sums = (void *)walk->scratch->record;
+	struct scratch *s = scratch_at(slot);
+	struct task_struct *task = (void *)process;
+	struct mm_struct *mm = (void *)memory;
 	struct cgroup_subsys_state *css = memory_css(task);
 	struct event_oom_member found = {};
+	struct event_oom_memory *sums;
+	struct member_walk *walk;
 
-	if (walk->full && !is_below(css, walk->full))
-		return;
+	if (!s || !mm)
+		return 0;
+	walk = &s->members;
+	sums = (void *)s->record;
+	if (walk->full && !is_below(css, (void *)walk->full))
+		return 0;
 	found.anon_bytes = rss_pages(mm, RSS_ANON) * page_bytes;
 	found.file_bytes = rss_pages(mm, RSS_FILE) * page_bytes;
 	found.shmem_bytes = rss_pages(mm, RSS_SHMEM) * page_bytes;
 	found.swap_bytes = rss_pages(mm, RSS_SWAP) * page_bytes;
 	found.private_bytes = BPF_CORE_READ(mm, data_vm) * page_bytes;
 	found.memory_cgroup_id = BPF_CORE_READ(css, cgroup, kn, id);
-	if (task == walk->victim)
+	if (process == walk->victim)
 		found.member_flags |= MEMBER_VICTIM;
-	if (task == walk->trigger)
+	if (process == walk->trigger)
 		found.member_flags |= MEMBER_TRIGGER;
-	if (task != walk->victim && (BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT))
+	if (process != walk->victim && (BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT))
 		found.member_flags |= MEMBER_DYING;
 	sums->members++;
 	sums->anon_bytes += found.anon_bytes;
@@ -95,31 +96,31 @@ static __always_inline void look_at_member(struct member_walk *walk, struct task
 	sums->swap_bytes += found.swap_bytes;
 	if (!(found.member_flags & (MEMBER_VICTIM | MEMBER_TRIGGER)) &&
 	    found.anon_bytes + found.shmem_bytes + found.file_bytes < walk->part_bytes)
-		return;
+		return 0;
 	if (sums->named >= MEMBERS_NAMED && !(found.member_flags & (MEMBER_VICTIM | MEMBER_TRIGGER))) {
 		sums->look_flags |= LOOK_CUT;
-		return;
+		return 0;
 	}
 	name_member(walk, task, sums, &found);
+	return 0;
 }
 
-static long on_member(u32 index, struct member_walk *walk)
+static long on_member(u32 index, struct member_user *user)
 {
-	struct task_struct *task = walk->task;
-	struct mm_struct *mm = BPF_CORE_READ(task, mm);
+	struct scratch *s = user->scratch;
+	struct task_struct *task = (void *)s->members.task;
 	struct list_head *next;
 
-	if (mm && !(BPF_CORE_READ(task, flags) & PF_KTHREAD))
-		look_at_member(walk, task, mm);
+	if (!(BPF_CORE_READ(task, flags) & PF_KTHREAD))
+		look_at_member(s->slot, s->members.task, (u64)BPF_CORE_READ(task, mm));
 	next = BPF_CORE_READ(task, tasks.next);
 	if (!next) {
-		walk->finished = 1;
+		s->members.finished = 1;
 		return 1;
 	}
-	task = (void *)next - bpf_core_field_offset(struct task_struct, tasks);
-	walk->task = task;
-	if (task == walk->first) {
-		walk->finished = 2;
+	s->members.task = (u64)next - bpf_core_field_offset(struct task_struct, tasks);
+	if (s->members.task == s->members.first) {
+		s->members.finished = 2;
 		return 1;
 	}
 	return 0;
@@ -188,9 +189,10 @@ struct group_walk {
 	u32 finished;
 };
 
-/* The next one of the subtree, parents before children; NULL after the last. */
-static __always_inline struct cgroup_subsys_state *next_group(struct cgroup_subsys_state *css, struct cgroup_subsys_state *full)
+/* The next struct cgroup_subsys_state * of the subtree, parents before children; 0 after the last. Global: see share.bpf.h. */
+__weak __noinline u64 next_group(u64 group, u64 full)
 {
+	struct cgroup_subsys_state *css = (void *)group;
 	const u64 sibling = bpf_core_field_offset(struct cgroup_subsys_state, sibling);
 	const u64 children = bpf_core_field_offset(struct cgroup_subsys_state, children);
 	struct cgroup_subsys_state *parent;
@@ -199,19 +201,19 @@ static __always_inline struct cgroup_subsys_state *next_group(struct cgroup_subs
 
 	next = BPF_CORE_READ(css, children.next);
 	if (next && (void *)next != (void *)css + children)
-		return (void *)next - sibling;
+		return (u64)next - sibling;
 	for (depth = 0; depth < MEMORY_DEPTH; depth++) {
-		if (css == full)
-			return NULL;
+		if ((u64)css == full)
+			return 0;
 		parent = BPF_CORE_READ(css, parent);
 		next = BPF_CORE_READ(css, sibling.next);
 		if (!parent || !next)
-			return NULL;
+			return 0;
 		if ((void *)next != (void *)parent + children)
-			return (void *)next - sibling;
+			return (u64)next - sibling;
 		css = parent;
 	}
-	return NULL;
+	return 0;
 }
 
 static long on_group(u32 index, struct group_walk *walk)
@@ -225,7 +227,7 @@ static long on_group(u32 index, struct group_walk *walk)
 	lists.zoneref = walk->zonerefs;
 	bpf_loop(ZONES_LOOKED_AT, on_lists_of_zone, &lists, 0);
 	sums->groups++;
-	walk->css = next_group(css, walk->full);
+	walk->css = (void *)next_group((u64)css, (u64)walk->full);
 	if (walk->css)
 		return 0;
 	walk->finished = 1;
@@ -257,27 +259,23 @@ static __always_inline void tell_members(struct scratch *s, struct task_struct *
 					 struct mem_cgroup *full, u64 size_bytes, u32 ring)
 {
 	struct event_oom_memory *sums = (void *)s->record;
-	struct member_walk walk = {};
-	struct mm_struct *mm;
+	struct member_user user = {s};
+	struct member_walk *walk = &s->members;
 
-	walk.scratch = s;
-	walk.victim = BPF_CORE_READ(victim, group_leader);
-	walk.trigger = BPF_CORE_READ(trigger, group_leader);
-	if (full)
-		walk.full = (void *)full + bpf_core_field_offset(struct mem_cgroup, css);
-	walk.part_bytes = size_bytes / MEMBER_PART;
-	walk.ring = ring;
+	walk->victim = (u64)BPF_CORE_READ(victim, group_leader);
+	walk->task = walk->first = walk->trigger = (u64)BPF_CORE_READ(trigger, group_leader);
+	walk->full = full ? (u64)full + bpf_core_field_offset(struct mem_cgroup, css) : 0;
+	walk->part_bytes = size_bytes / MEMBER_PART;
+	walk->ring = ring;
+	walk->finished = 0;
 	if (share_used_up(accountable_user(victim), SHARE_OOM_LOOKS, SECOND_NS / OOM_LOOKS_PER_SECOND,
 			  SECOND_NS / OOM_LOOKS_PER_SECOND * OOM_LOOKS_AT_ONCE)) {
 		sums->look_flags |= LOOK_SKIPPED;
-		mm = BPF_CORE_READ(victim, mm);
-		if (mm)
-			look_at_member(&walk, walk.victim, mm);
+		look_at_member(s->slot, walk->victim, (u64)BPF_CORE_READ(victim, mm));
 		return;
 	}
-	walk.task = walk.first = walk.trigger;
-	bpf_loop(MEMBERS_LOOKED_AT, on_member, &walk, 0);
-	if (walk.finished != 2)
+	bpf_loop(MEMBERS_LOOKED_AT, on_member, &user, 0);
+	if (walk->finished != 2)
 		sums->look_flags |= LOOK_CUT;
 }
 

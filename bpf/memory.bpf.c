@@ -38,15 +38,19 @@ static long on_cgroup_step(u32 index, struct full_walk *walk)
 	return 0;
 }
 
-static __always_inline struct mem_cgroup *full_cgroup(struct mem_cgroup *victims)
+/* Takes and gives a struct mem_cgroup *; 0: none is full. Global: see share.bpf.h. */
+__weak __noinline u64 find_full_cgroup(u64 victims)
 {
 	struct full_walk walk = {};
 
-	walk.memcg = victims;
+	walk.memcg = (void *)victims;
 	bpf_loop(CGROUP_DEPTH, on_cgroup_step, &walk, 0);
-	if (bpf_core_field_exists(victims->oom_lock))
-		return walk.locked;
-	return walk.full;
+	return (u64)(bpf_core_field_exists(walk.memcg->oom_lock) ? walk.locked : walk.full);
+}
+
+static __always_inline struct mem_cgroup *full_cgroup(struct mem_cgroup *victims)
+{
+	return (void *)find_full_cgroup((u64)victims);
 }
 
 struct zone_walk {

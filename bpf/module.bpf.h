@@ -25,11 +25,12 @@
 #define MAPLE_ARANGE_PIVOTS 9
 #define MAPLE_DEPTH 16 /* ten slots a node: more areas than a process may have */
 #define MAPLE_ATTEMPTS 3
+#define MAPLE_REPLACED 1 /* no entry of a tree of mappings: those are pointers */
 
 enum area_answer {
-	AREA_FOUND = 1,
-	AREA_NONE = 2,	  /* nothing is mapped there */
-	AREA_CHANGED = 3, /* the tree was changed while it was read */
+	AREA_NONE = 0,	  /* nothing is mapped there */
+	AREA_CHANGED = 1, /* the tree was changed while it was read */
+	AREA_FOUND = 2,
 };
 
 struct area_walk {
@@ -43,14 +44,15 @@ static __always_inline bool is_maple_root(u64 entry)
 	return (entry & MAPLE_ENTRY_BITS) == MAPLE_ENTRY_IS_NODE && entry > MAPLE_LARGEST_RESERVED;
 }
 
-static long on_maple_node(u32 index, struct area_walk *walk)
+/* What a node has for an address; MAPLE_REPLACED if the node is no longer in the tree. Global: see share.bpf.h. */
+__weak __noinline u64 entry_below(u64 entry, u64 address)
 {
-	u64 entry = walk->entry, node = entry & ~MAPLE_NODE_MASK, parent = 0, next = 0;
+	u64 node = entry & ~MAPLE_NODE_MASK, parent = 0, next = 0;
 	u32 type = entry >> MAPLE_TYPE_SHIFT & MAPLE_TYPE_MASK, offset = 0, count, i;
 	u64 pivots[MAPLE_RANGE_PIVOTS] = {}, at, slots;
 
 	if (type < MAPLE_LEAF_64 || type > MAPLE_ARANGE_64)
-		return 1;
+		return MAPLE_REPLACED;
 	if (type == MAPLE_ARANGE_64) {
 		count = MAPLE_ARANGE_PIVOTS;
 		at = node + bpf_core_field_offset(struct maple_arange_64, pivot);
@@ -64,52 +66,62 @@ static long on_maple_node(u32 index, struct area_walk *walk)
 	}
 	/* as mtree_lookup_walk(): the first pivot that is not below the address, else the last slot */
 	for (i = 0; i < MAPLE_RANGE_PIVOTS; i++) {
-		if (i >= count || pivots[i] >= walk->address)
+		if (i >= count || pivots[i] >= address)
 			break;
 		offset = i + 1;
 	}
 	bpf_probe_read_kernel(&next, sizeof(next), (void *)slots + offset * sizeof(u64));
 	bpf_probe_read_kernel(&parent, sizeof(parent), (void *)node + bpf_core_field_offset(struct maple_range_64, parent));
-	if ((parent & ~MAPLE_NODE_MASK) == node) { /* ma_dead_node() */
-		walk->answer = AREA_CHANGED;
+	return (parent & ~MAPLE_NODE_MASK) == node ? MAPLE_REPLACED : next; /* ma_dead_node() */
+}
+
+static long on_maple_node(u32 index, struct area_walk *walk)
+{
+	u64 entry = walk->entry, next = entry_below(entry, walk->address);
+
+	if (next == MAPLE_REPLACED)
 		return 1;
-	}
 	walk->entry = next;
-	if (type != MAPLE_LEAF_64)
+	if ((entry >> MAPLE_TYPE_SHIFT & MAPLE_TYPE_MASK) != MAPLE_LEAF_64)
 		return !next;
 	walk->answer = next && !(next & MAPLE_ENTRY_BITS) ? AREA_FOUND : AREA_NONE;
 	return 1;
 }
 
-static __always_inline struct vm_area_struct *area_at(struct mm_struct *mm, u64 address, u32 *answer)
+/* The struct vm_area_struct of `memory`, a struct mm_struct, at an address; or what is there instead of one. Global: see share.bpf.h. */
+__weak __noinline u64 find_area(u64 memory, u64 address)
 {
+	struct mm_struct *mm = (void *)memory;
 	struct area_walk walk = {};
 	struct vm_area_struct *area;
 	u32 attempt;
 
-	*answer = AREA_CHANGED;
 	if (!bpf_core_field_exists(mm->mm_mt)) /* before 6.1 */
-		return NULL;
+		return AREA_CHANGED;
 	walk.address = address;
 	for (attempt = 0; attempt < MAPLE_ATTEMPTS; attempt++) {
 		walk.entry = (u64)BPF_CORE_READ(mm, mm_mt.ma_root);
 		walk.answer = AREA_CHANGED;
-		if (!is_maple_root(walk.entry)) {
-			*answer = AREA_NONE; /* a process has more than one area, and so a node at its root */
-			return NULL;
-		}
+		if (!is_maple_root(walk.entry))
+			return AREA_NONE; /* a process has more than one area, and so a node at its root */
 		bpf_loop(MAPLE_DEPTH, on_maple_node, &walk, 0);
 		if (walk.answer == AREA_CHANGED)
 			continue;
-		*answer = walk.answer;
-		if (walk.answer != AREA_FOUND)
-			return NULL;
+		if (walk.answer == AREA_NONE)
+			return AREA_NONE;
 		area = (void *)walk.entry;
 		if (BPF_CORE_READ(area, vm_start) <= address && address < BPF_CORE_READ(area, vm_end))
-			return area;
-		*answer = AREA_CHANGED;
+			return walk.entry;
 	}
-	return NULL;
+	return AREA_CHANGED;
+}
+
+static __always_inline struct vm_area_struct *area_at(struct mm_struct *mm, u64 address, bool *changed)
+{
+	u64 area = find_area((u64)mm, address);
+
+	*changed = area == AREA_CHANGED;
+	return area > AREA_CHANGED ? (void *)area : NULL;
 }
 
 #endif

@@ -29,22 +29,25 @@ static __always_inline bool is_pseudo(unsigned long magic)
 }
 
 /* The last 16 bytes of a name are in scratch->chunk, NULs after them: is its suffix one of the noise? */
-static __always_inline bool has_noise_suffix(struct scratch *s)
+__weak __noinline int has_noise_suffix(u32 slot)
 {
+	struct scratch *s = scratch_at(slot);
 	struct noise_suffix key = {};
 	u32 dot = NOISE_SUFFIX_BYTES, i;
 
+	if (!s)
+		return 0;
 	for (i = 0; i < NOISE_SUFFIX_BYTES; i++) {
 		if (s->chunk[i] != '.')
 			continue;
 		dot = i;
 		if (same_bytes(&s->chunk[i], ".so.", 4)) /* libx.so.1.0 */
-			return true;
+			return 1;
 	}
 	if (dot >= NOISE_SUFFIX_BYTES)
-		return false;
+		return 0;
 	bpf_probe_read_kernel(&key, sizeof(key), &s->chunk[dot & (NOISE_SUFFIX_BYTES - 1)]);
-	return bpf_map_lookup_elem(&noise_suffixes, &key);
+	return bpf_map_lookup_elem(&noise_suffixes, &key) != NULL;
 }
 
 static __always_inline bool is_noise_name(struct scratch *s, struct dentry *dentry)
@@ -59,14 +62,14 @@ static __always_inline bool is_noise_name(struct scratch *s, struct dentry *dent
 	}
 	barrier_var(length); /* or the compiler drops the mask, which older verifiers need */
 	bpf_probe_read_kernel(s->chunk, length & (2 * NOISE_SUFFIX_BYTES - 1), name);
-	return has_noise_suffix(s);
+	return has_noise_suffix(s->slot);
 }
 
 /* Compiled Python, whatever its temporary name is. */
 static __always_inline bool in_pycache(struct dentry *dentry)
 {
 	struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
-	char name[12] = {};
+	char name[16] __attribute__((aligned(8))) = {};
 
 	if (BPF_CORE_READ(parent, d_name.len) != 11)
 		return false;
@@ -79,10 +82,10 @@ static __always_inline bool is_telling(struct dentry *dentry)
 {
 	struct dentry *package = BPF_CORE_READ(dentry, d_parent);
 	struct telling_package key = {};
-	char first[9] = {};
+	char first[16] __attribute__((aligned(8))) = {};
 	u32 length;
 
-	if (BPF_CORE_READ(dentry, d_name.len) < sizeof(first))
+	if (BPF_CORE_READ(dentry, d_name.len) < 9)
 		return false;
 	bpf_probe_read_kernel(first, 9, BPF_CORE_READ(dentry, d_name.name));
 	if (!same_bytes(first, "__init__.", 9))

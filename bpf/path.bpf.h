@@ -8,30 +8,32 @@
 
 #define PATH_DEPTH 96 /* components; deeper paths come out cut at the front */
 
-struct path_walk {
-	struct scratch *scratch;
-	struct dentry *dentry;
-	struct mount *mount;
-	struct dentry *root_dentry; /* where the process's own view begins: chroot(2), pivot_root(2) */
-	struct mount *root_mount;
-	u32 done;
+struct path_user {
+	struct scratch *scratch; /* the state of the walk is there, and not on the stack: see struct scratch */
 };
 
+/* Eight bytes at a time: each byte would be a way of its own for the verifier. `a` is aligned if it is on the stack. */
 static __always_inline bool same_bytes(const void *a, const char *b, const u32 bytes)
 {
 	const char *left = a;
-	u32 i;
+	u32 i = 0;
 
-	for (i = 0; i < bytes; i++)
+	for (; i + 8 <= bytes; i += 8)
+		if (*(const u64 *)(left + i) != *(const u64 *)(b + i))
+			return false;
+	for (; i + 4 <= bytes; i += 4)
+		if (*(const u32 *)(left + i) != *(const u32 *)(b + i))
+			return false;
+	for (; i < bytes; i++)
 		if (left[i] != b[i])
 			return false;
 	return true;
 }
 
 /* Puts "/name" in front of what is there. */
-static __always_inline int prepend(struct path_walk *walk, const void *name, u32 length)
+static __always_inline int prepend(struct scratch *s, const void *name, u32 length)
 {
-	u32 position = walk->scratch->path_position;
+	u32 position = s->path_position;
 
 	if (length >= PATH_NAME_BYTES)
 		length = PATH_NAME_BYTES - 1;
@@ -42,9 +44,9 @@ static __always_inline int prepend(struct path_walk *walk, const void *name, u32
 	position &= TEXT_BYTES - 1;
 	barrier_var(length); /* or the compiler drops the mask, which older verifiers need */
 	length &= PATH_NAME_BYTES - 1;
-	walk->scratch->path[position] = '/';
-	bpf_probe_read_kernel(&walk->scratch->path[position + 1], length, name);
-	walk->scratch->path_position = position;
+	s->path[position] = '/';
+	bpf_probe_read_kernel(&s->path[position + 1], length, name);
+	s->path_position = position;
 	return 0;
 }
 
@@ -57,15 +59,16 @@ static __always_inline void compare_component(struct scratch *s, const void *nam
 		s->in_noise = 1;
 }
 
-static long on_path_step(u32 index, struct path_walk *walk)
+static long on_path_step(u32 index, struct path_user *user)
 {
-	/* kernel pointers in locals: CO-RE would try to relocate walk->dentry too */
-	struct dentry *dentry = walk->dentry, *parent;
-	struct mount *mount = walk->mount, *above;
+	struct scratch *s = user->scratch;
+	struct path_walk *walk = &s->path_walk;
+	struct dentry *dentry = (void *)walk->dentry, *parent;
+	struct mount *mount = (void *)walk->mount, *above;
 	const void *name;
 	u32 length;
 
-	if (dentry == walk->root_dentry && mount == walk->root_mount) {
+	if (walk->dentry == walk->root_dentry && walk->mount == walk->root_mount) {
 		walk->done = 1;
 		return 1;
 	}
@@ -75,8 +78,8 @@ static long on_path_step(u32 index, struct path_walk *walk)
 			walk->done = 1;
 			return 1;
 		}
-		walk->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
-		walk->mount = above;
+		walk->dentry = (u64)BPF_CORE_READ(mount, mnt_mountpoint);
+		walk->mount = (u64)above;
 		return 0;
 	}
 	parent = BPF_CORE_READ(dentry, d_parent);
@@ -86,11 +89,11 @@ static long on_path_step(u32 index, struct path_walk *walk)
 	}
 	length = BPF_CORE_READ(dentry, d_name.len);
 	name = BPF_CORE_READ(dentry, d_name.name);
-	if (prepend(walk, name, length))
+	if (prepend(s, name, length))
 		return 1;
-	if (walk->scratch->look_for_noise && length < NOISE_COMPONENT_BYTES)
-		compare_component(walk->scratch, name, length);
-	walk->dentry = parent;
+	if (s->look_for_noise && length < NOISE_COMPONENT_BYTES)
+		compare_component(s, name, length);
+	walk->dentry = (u64)parent;
 	return 0;
 }
 
@@ -111,24 +114,43 @@ static __always_inline struct mount *mount_of(struct vfsmount *mnt)
 	return (void *)mnt - bpf_core_field_offset(struct mount, mnt);
 }
 
+#define PATH_CUT (1 << 16)
+
+/* Of a struct vfsmount * and a struct dentry *; gives the length, and PATH_CUT. Global: see share.bpf.h. */
+__weak __noinline int append_path_of(u32 slot, u64 mnt, u64 dentry)
+{
+	struct scratch *s = scratch_at(slot);
+	struct path_user user = {s};
+	struct task_struct *task;
+	int cut;
+
+	if (!s)
+		return 0;
+	task = (void *)s->task;
+	s->path_walk.dentry = dentry;
+	s->path_walk.mount = (u64)mount_of((void *)mnt);
+	s->path_walk.root_dentry = (u64)BPF_CORE_READ(task, fs, root.dentry);
+	s->path_walk.root_mount = (u64)mount_of(BPF_CORE_READ(task, fs, root.mnt));
+	s->path_walk.done = 0;
+	s->path_position = TEXT_BYTES;
+	bpf_loop(PATH_DEPTH, on_path_step, &user, 0);
+	cut = s->path_walk.done ? 0 : PATH_CUT;
+	if (!cut && s->path_position == TEXT_BYTES)
+		prepend(s, NULL, 0);
+	return append_path_text(s, s->path_position) | cut;
+}
+
 /* Appends the path as the task sees it, from its own root; *cut is set when its front did not fit. */
 static __always_inline u16 append_path(struct scratch *s, struct task_struct *task, struct vfsmount *mnt, struct dentry *dentry,
 				       bool *cut)
 {
-	struct path_walk walk = {};
+	int found;
 
-	walk.scratch = s;
-	walk.dentry = dentry;
-	walk.mount = mount_of(mnt);
-	walk.root_dentry = BPF_CORE_READ(task, fs, root.dentry);
-	walk.root_mount = mount_of(BPF_CORE_READ(task, fs, root.mnt));
-	s->path_position = TEXT_BYTES;
-	bpf_loop(PATH_DEPTH, on_path_step, &walk, 0);
-	if (!walk.done)
+	s->task = (u64)task;
+	found = append_path_of(s->slot, (u64)mnt, (u64)dentry);
+	if (found & PATH_CUT)
 		*cut = true;
-	else if (s->path_position == TEXT_BYTES)
-		prepend(&walk, NULL, 0);
-	return append_path_text(s, s->path_position);
+	return found;
 }
 
 static __always_inline bool is_deleted(struct dentry *dentry)
@@ -136,43 +158,45 @@ static __always_inline bool is_deleted(struct dentry *dentry)
 	return !BPF_CORE_READ(dentry, d_hash.pprev);
 }
 
-struct kernfs_walk {
-	struct path_walk base;
-	struct kernfs_node *node;
-};
-
-static long on_kernfs_step(u32 index, struct kernfs_walk *walk)
+static long on_kernfs_step(u32 index, struct path_user *user)
 {
-	struct kernfs_node *node = walk->node, *parent = kernfs_parent(node);
+	struct scratch *s = user->scratch;
+	struct kernfs_node *node = (void *)s->path_walk.node, *parent = kernfs_parent(node);
 	const char *name;
 	long length;
 
 	if (!parent) {
-		walk->base.done = 1;
+		s->path_walk.done = 1;
 		return 1;
 	}
 	name = BPF_CORE_READ(node, name);
-	length = bpf_probe_read_kernel_str(walk->base.scratch->chunk, PATH_NAME_BYTES, name);
-	if (length < 1 || prepend(&walk->base, walk->base.scratch->chunk, length - 1))
+	length = bpf_probe_read_kernel_str(s->chunk, PATH_NAME_BYTES, name);
+	if (length < 1 || prepend(s, s->chunk, length - 1))
 		return 1;
-	walk->node = parent;
+	s->path_walk.node = (u64)parent;
 	return 0;
+}
+
+__weak __noinline int append_cgroup_of(u32 slot, u64 node)
+{
+	struct scratch *s = scratch_at(slot);
+	struct path_user user = {s};
+
+	if (!s)
+		return 0;
+	s->path_position = TEXT_BYTES;
+	s->path_walk.node = node;
+	s->path_walk.done = 0;
+	bpf_loop(PATH_DEPTH, on_kernfs_step, &user, 0);
+	if (s->path_walk.done && s->path_position == TEXT_BYTES)
+		prepend(s, NULL, 0);
+	return append_path_text(s, s->path_position);
 }
 
 /* Appends a cgroup's path below the root of its hierarchy. */
 static __always_inline u16 append_cgroup(struct scratch *s, struct cgroup *cgroup)
 {
-	struct kernfs_walk walk = {};
-
-	if (!cgroup)
-		return 0;
-	walk.base.scratch = s;
-	s->path_position = TEXT_BYTES;
-	walk.node = BPF_CORE_READ(cgroup, kn);
-	bpf_loop(PATH_DEPTH, on_kernfs_step, &walk, 0);
-	if (walk.base.done && s->path_position == TEXT_BYTES)
-		prepend(&walk.base, NULL, 0);
-	return append_path_text(s, s->path_position);
+	return cgroup ? append_cgroup_of(s->slot, (u64)BPF_CORE_READ(cgroup, kn)) : 0;
 }
 
 #endif

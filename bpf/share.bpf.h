@@ -33,12 +33,16 @@ enum share {
 #define OOM_LOOKS_PER_SECOND 4
 #define OOM_LOOKS_AT_ONCE 32
 
-/* Whoever answers for a task: the user that made its outermost user namespace (whose owner can take on any of 65,536 further
- * users in it), else its real user; for root, which runs containers of many, the control group. */
-static __noinline u64 accountable_user(struct task_struct *task)
+/* Functions that take numbers are global, here and in the other files: the verifier looks at each of them once for each program, and
+ * not once for each way that leads to each of its calls. */
+
+/* struct cred * and struct css_set * of a task. */
+__weak __noinline u64 user_of(u64 credentials, u64 groups)
 {
-	struct user_namespace *space = BPF_CORE_READ(task, cred, user_ns);
-	u32 uid = BPF_CORE_READ(task, cred, uid.val), depth;
+	struct cred *cred = (void *)credentials;
+	struct css_set *set = (void *)groups;
+	struct user_namespace *space = BPF_CORE_READ(cred, user_ns);
+	u32 uid = BPF_CORE_READ(cred, uid.val), depth;
 
 	for (depth = 0; depth < USER_NAMESPACE_DEPTH; depth++) {
 		if (!space || BPF_CORE_READ(space, level) <= 0)
@@ -48,12 +52,19 @@ static __noinline u64 accountable_user(struct task_struct *task)
 	}
 	if (uid)
 		return uid;
-	return CONTROL_GROUP | BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	return CONTROL_GROUP | BPF_CORE_READ(set, dfl_cgrp, kn, id);
+}
+
+/* Whoever answers for a task: the user that made its outermost user namespace (whose owner can take on any of 65,536 further
+ * users in it), else its real user; for root, which runs containers of many, the control group. */
+static __always_inline u64 accountable_user(struct task_struct *task)
+{
+	return user_of((u64)BPF_CORE_READ(task, cred), (u64)BPF_CORE_READ(task, cgroups));
 }
 
 /* Takes `cost_ns` from a share that refills by one second per second and holds `burst_ns`. Gives whether it was used up. Two CPUs
  * at once may both take the last of it. */
-static __noinline bool share_used_up(u64 user, u32 share, u64 cost_ns, u64 burst_ns)
+__weak __noinline int share_used_up(u64 user, u32 share, u64 cost_ns, u64 burst_ns)
 {
 	struct share_key key = {.user = user, .what = share};
 	u64 now = bpf_ktime_get_boot_ns(), begin = now, *until;

@@ -210,7 +210,7 @@ static __always_inline void tell_fault(struct scratch *s, struct task_struct *ta
 	struct file *file;
 	bool cut = false;
 	u64 magic;
-	u32 answer;
+	bool changed;
 
 	count_seen(EVENT_FAULT);
 	e = begin_record(s, struct event_fault, EVENT_FAULT);
@@ -218,9 +218,9 @@ static __always_inline void tell_fault(struct scratch *s, struct task_struct *ta
 	e->signal = SIGBUS;
 	e->code = BPF_CORE_READ(info, si_code);
 	e->address = (u64)BPF_CORE_READ(info, _sifields._sigfault._addr);
-	area = area_at(BPF_CORE_READ(task, mm), e->address, &answer);
+	area = area_at(BPF_CORE_READ(task, mm), e->address, &changed);
 	file = area ? BPF_CORE_READ(area, vm_file) : NULL;
-	e->mapping_kind = answer == AREA_CHANGED ? MAPPING_UNKNOWN : area ? MAPPING_ANONYMOUS : MAPPING_NONE;
+	e->mapping_kind = changed ? MAPPING_UNKNOWN : area ? MAPPING_ANONYMOUS : MAPPING_NONE;
 	if (file) {
 		inode = BPF_CORE_READ(file, f_inode);
 		magic = BPF_CORE_READ(inode, i_sb, s_magic);
@@ -260,7 +260,7 @@ int BPF_PROG(on_crash, int signal, struct kernel_siginfo *info, struct task_stru
 	struct file *file;
 	bool cut = false;
 	u64 address;
-	u32 answer;
+	bool changed;
 
 	if (!is_crash(signal) || task->tgid != target->tgid || is_self(task->tgid) || handler_of(target, signal) != SIG_DFL)
 		return 0;
@@ -282,13 +282,13 @@ int BPF_PROG(on_crash, int signal, struct kernel_siginfo *info, struct task_stru
 	e->signal = signal;
 	e->address = address;
 	BPF_CORE_READ_STR_INTO(&e->comm, task, comm);
-	area = area_at(BPF_CORE_READ(task, mm), address, &answer);
+	area = area_at(BPF_CORE_READ(task, mm), address, &changed);
 	file = area ? BPF_CORE_READ(area, vm_file) : NULL;
 	if (file) {
 		e->module_offset = address - BPF_CORE_READ(area, vm_start) + BPF_CORE_READ(area, vm_pgoff) * page_bytes;
 		e->module = append_path(s, task, BPF_CORE_READ(file, f_path.mnt), BPF_CORE_READ(file, f_path.dentry), &cut);
 	}
-	if (answer == AREA_CHANGED) { /* the crash is told without its file, which is lost */
+	if (changed) { /* the crash is told without its file, which is lost */
 		count_seen(EVENT_CRASH);
 		count_lost(EVENT_CRASH, LOSS_BUSY);
 	}

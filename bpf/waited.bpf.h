@@ -56,9 +56,9 @@ static __always_inline void fill_waited_lock(struct waited *waited, struct task_
 {
 	struct vm_area_struct *area;
 	struct file *file;
-	u32 answer;
+	bool changed;
 
-	area = area_at(BPF_CORE_READ(task, mm), address, &answer);
+	area = area_at(BPF_CORE_READ(task, mm), address, &changed);
 	file = area ? BPF_CORE_READ(area, vm_file) : NULL;
 	if (!file || !(BPF_CORE_READ(area, vm_flags) & VM_SHARED))
 		return;

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The live tests on other kernels, in qemu: tools/kernels.sh [VERSION-PATTERN …]. Needs apt (Debian), qemu-system-x86_64 and busybox.
+# KWITNESS_KERNEL_COMMAND runs something else there, as `make test-verifier` does.
 #
 # A kernel package is fetched and unpacked, never installed. The guest mounts this system's root read-only over 9p and runs the
 # tests of this checkout in it, as root; what it writes goes to tmpfs. Emulated (TCG; a nested KVM is often there and broken), so one kernel and door takes some minutes.
@@ -78,7 +79,7 @@ timeout 900 .venv/bin/python -m pytest -q -p no:cacheprovider --basetemp=/tmp/py
 			-kernel "$(find "$cache/$package/tree/boot" -name 'vmlinuz-*' | head -1)" -initrd "$cache/$package/initramfs.gz" \
 			-fsdev local,id=host,path=/,security_model=none,multidevs=remap,readonly=on -device virtio-9p-pci,fsdev=host,mount_tag=host \
 			-append "console=ttyS0 quiet panic=-1 kwitness_run=$(echo "$command" | base64 -w0)" > "$log" 2>&1 < /dev/null || true
-		tr -d '\r' < "$log" | grep -aE '^(FAILED|ERROR|[0-9]+ (passed|failed))|passed|KWITNESS-STATUS' || tail -20 "$log"
+		tr -d '\r' < "$log" | grep -aE '^(FAILED|ERROR|[0-9]+ (passed|failed))|passed|REFUSED|TOO DEEP|KWITNESS-STATUS' || tail -20 "$log"
 		grep -aq 'KWITNESS-STATUS 0' "$log" || { echo "kernels: $package with door $door FAILED; all of it: $log"; failed=1; }
 	done
 done

@@ -71,6 +71,18 @@ class Object:
     def skip(self, program: str) -> None:
         self._lib.check(self._lib.bpf_program__set_autoload(self._program(program), False), program)
 
+    def keep_log(self, program: str, buffer: c.Array[c.c_char], level: int) -> None:
+        """The verifier writes what it has to say of a program there, at load."""
+        pointer = self._program(program)
+        self._lib.bpf_program__set_log_level(pointer, level)
+        self._lib.check(self._lib.bpf_program__set_log_buf(pointer, buffer, len(buffer)), program)
+
+    def instructions(self, program: str) -> bytes:
+        """As they were loaded, with the functions that the program calls; 8 bytes each."""
+        pointer = self._program(program)
+        size = 8 * self._lib.bpf_program__insn_cnt(pointer)
+        return c.string_at(self._lib.bpf_program__insns(pointer), size)
+
     def load(self) -> None:
         self._lib.check(self._lib.bpf_object__load(self._object), "loading the BPF object")
 

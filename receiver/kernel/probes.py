@@ -20,7 +20,7 @@ from receiver.kernel.preflight import OBJECT, own_pid_namespace, preflight, read
 from receiver.model import OF_CALLS
 
 
-def _mismatch(hook: Hook, arguments: int | None) -> str:
+def mismatch(hook: Hook, arguments: int | None) -> str:
     if hook.iterator or hook.syscall_hook == "fexit":
         return ""
     if arguments is None:
@@ -96,7 +96,7 @@ class Probes:
         for hook in HOOKS:
             if hook.syscall_hook and hook.syscall_hook != self.syscall_hook:
                 unfit[hook.program] = f"{self.syscall_hook} is used instead"
-            elif why := _mismatch(hook, arguments.get(hook.tracepoint)):
+            elif why := mismatch(hook, arguments.get(hook.tracepoint)):
                 unfit[hook.program] = why
         return unfit
 
