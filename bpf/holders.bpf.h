@@ -162,11 +162,28 @@ static long on_process(u32 index, struct holder_search *search)
 	return walk->done ? 1 : 0;
 }
 
+/* Whether the user of a task may cause another walk: whoever forks is not limited by what one process may cause. A refusal is
+ * counted. Takes a struct cred * and a struct css_set *. Global: see share.bpf.h. */
+__weak __noinline int may_search(u64 credentials, u64 groups)
+{
+	u64 user = user_of(credentials, groups);
+
+	if (!share_used_up(user, SHARE_HOLDER_LOOKS, SECOND_NS / HOLDER_LOOKS_PER_SECOND,
+			   SECOND_NS / HOLDER_LOOKS_PER_SECOND * HOLDER_LOOKS_AT_ONCE))
+		return 1;
+	count_seen(EVENT_HOLDER);
+	count_lost_of(user, EVENT_HOLDER, LOSS_RATE_LIMIT);
+	return 0;
+}
+
 /* Room for a walk; to be given back. */
 static __always_inline struct scratch *begin_search(struct task_struct *asker, u32 object)
 {
-	struct scratch *s = take_scratch(CALL_SCRATCHES);
+	struct scratch *s;
 
+	if (!may_search((u64)BPF_CORE_READ(asker, cred), (u64)BPF_CORE_READ(asker, cgroups)))
+		return NULL;
+	s = take_scratch(CALL_SCRATCHES);
 	if (!s) {
 		count_nested(EVENT_HOLDER);
 		return NULL;
@@ -203,7 +220,7 @@ static __always_inline bool may_look(struct watched *sums)
 	return true;
 }
 
-/* Of a lock that was refused to the current process. 0: nobody has that open file any more. */
+/* Of a lock that was refused to the current process. 0: nobody has that open file any more, or it was not looked for. */
 __weak __noinline int find_lock_holder(u64 file, u32 taken_by)
 {
 	struct scratch *s = begin_search(bpf_get_current_task_btf(), HELD_LOCK);

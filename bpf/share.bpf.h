@@ -18,6 +18,7 @@ enum share {
 	SHARE_SIGNAL_STATES,	 /* what a signal's target was doing */
 	SHARE_REFUSED_MEMORY,	 /* limits at a refusal of memory */
 	SHARE_OOM_LOOKS,	 /* looks at all processes, at an OOM kill */
+	SHARE_HOLDER_LOOKS,	 /* the same, for whoever has what was refused */
 };
 
 #define SECOND_NS ((u64)SECOND) /* an enumerator is an int, and a few seconds overflow it */
@@ -32,6 +33,8 @@ enum share {
 #define REFUSALS_AT_ONCE 32
 #define OOM_LOOKS_PER_SECOND 4
 #define OOM_LOOKS_AT_ONCE 32
+#define HOLDER_LOOKS_PER_SECOND 8 /* each takes up to some 2 ms */
+#define HOLDER_LOOKS_AT_ONCE 64
 
 /* Functions that take numbers are global, here and in the other files: the verifier looks at each of them once for each program, and
  * not once for each way that leads to each of its calls. */

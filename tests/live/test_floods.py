@@ -6,19 +6,21 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from receiver.events import EventKind, FilterReason, Title
+from receiver.constants import SECOND
+from receiver.events import EventKind, FilterReason, Holder, LossReason, Title
 from receiver.kernel.clock import boottime_ns
 from receiver.kernel.source_config import SourceConfig
 from receiver.model import CoreOptions, Watch
 from receiver.service.app import Observer
 from receiver.service.host import losses_of
 from tests.floods import FLOODER, as_user, attack
-from tests.live.conftest import Witness, python
+from tests.live.conftest import Watched, Witness, python
 
 pytestmark = pytest.mark.live
 # so small that a flood fills them before they are read: the share is what decides
@@ -147,6 +149,52 @@ def test_users_of_a_user_namespace_share_what_its_maker_may_do(witness: Witness)
     assert child.returncode == 0
     made = witness.source.ledger().submitted[EventKind.TITLE] - before
     assert 256 <= made < 512  # one burst, and not five
+
+
+# As another user, on the file that it inherits: it may not be able to reach its path.
+REFUSED = """
+import fcntl, os, sys
+path, processes = f"/proc/self/fd/{sys.argv[1]}", int(sys.argv[2])
+for _ in range(processes):
+    pid = os.fork()
+    if not pid:
+        try: fcntl.flock(os.open(path, os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError: os._exit(0)
+        os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+LOOKS_AT_ONCE, LOOKS_PER_SECOND = 64, 8  # bpf/share.bpf.h
+
+
+def test_many_processes_that_are_refused_a_lock_cause_few_looks_at_all_processes(
+    watched: Watched, tmp_path: Path
+) -> None:
+    """Each may cause one. The user may cause so many a second, whatever he forks."""
+    lock = tmp_path / "lock"
+    lock.touch()
+    lock.chmod(0o666)
+    descriptor, processes = os.open(lock, os.O_RDWR), 250
+    holds = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, 6); print('up', flush=True); input()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", holds, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == b"up\n"
+    source = watched.witness.source
+    before, began = source.ledger().lost[EventKind.HOLDER][LossReason.RATE_LIMIT], boottime_ns()
+    with source.watching_self():
+        flooder = subprocess.Popen(
+            as_user(FLOODER, REFUSED, str(descriptor), str(processes)),
+            pass_fds=[descriptor],
+            cwd="/",
+        )
+    assert flooder.wait() == 0
+    seconds = (boottime_ns() - began) / SECOND
+    holder.communicate(b"\n")
+    os.close(descriptor)
+    refused = source.ledger().lost[EventKind.HOLDER][LossReason.RATE_LIMIT] - before
+    looks = [e for e in watched.witness.all(Holder) if e.holder.tgid == holder.pid]
+    assert len(looks) + refused == processes  # none without a trace
+    assert 1 <= len(looks) <= LOOKS_AT_ONCE + 1 + seconds * LOOKS_PER_SECOND
 
 
 def test_the_first_titles_of_a_process_come_through(witness: Witness) -> None:
