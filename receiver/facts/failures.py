@@ -1,4 +1,4 @@
-"""The last failed calls of processes that failed, and who held what a process needed."""
+"""The last failed calls of processes, and who held what a process needed."""
 
 from __future__ import annotations
 

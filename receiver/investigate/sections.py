@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from receiver.investigate import report as rp
 from receiver.investigate.aftermath import redone_by
 from receiver.investigate.case import Case, task_key
-from receiver.investigate.causes.common import died_of
+from receiver.investigate.causes.common import died_of, sender_text
 from receiver.investigate.citations import Citations
 from receiver.investigate.coverage import why_unseen
 from receiver.investigate.engine import Ranked
@@ -21,12 +21,15 @@ from receiver.investigate.evidence import (
     facts,
     facts_of_use,
 )
+from receiver.model import POLITE
 from receiver.text.names import counted, mib, signal_name
 from receiver.text.printable import printable
+from receiver.units import SECOND
 from receiver.work.children import ExitSeverity
 
 _CURVES = 6
 _CRASHES = 8
+_ASKED_NS = 10 * SECOND  # a process that lived on for longer did not end for that reason
 
 
 def curves(case: Case, lead: Ranked | None, events: Citations) -> tuple[rp.CurveLine, ...]:
@@ -190,6 +193,27 @@ def _signals_to_others(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
         yield text, [fact(state)]
 
 
+def _ends_that_were_asked_for(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
+    """Yields the processes that ended well because somebody outside of this run asked them to."""
+    for actor in case:
+        asked = [
+            s
+            for s in actor.signals
+            if s.handled
+            and s.signal in POLITE
+            and s.code <= 0
+            and case.actors.get(s.sender) is None
+            and 0 <= actor.end_ns - s.time_boottime_ns <= _ASKED_NS
+        ]
+        if asked and not actor.failed:
+            after = (actor.end_ns - asked[-1].time_boottime_ns) / 1e9
+            text = (
+                f"{actor.who} {actor.end.words} {after:.2f} s after it had handled "
+                f"{sender_text(asked[-1])}, which is not part of this run."
+            )
+            yield text, [fact(asked[-1]), *ends(actor)]
+
+
 def normality(case: Case, events: Citations) -> tuple[rp.EvidenceLine, ...]:
     """Describes what was normal: exits, signals, files, connections, memory and duration."""
     out: list[rp.EvidenceLine] = []
@@ -203,6 +227,7 @@ def normality(case: Case, events: Citations) -> tuple[rp.EvidenceLine, ...]:
         *_normal_files(case),
         *_normal_memory(case),
         *_normal_duration(case),
+        *itertools.islice(_ends_that_were_asked_for(case), _CRASHES),
         *_signals_to_others(case),
     ):
         add(text, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -72,3 +73,30 @@ def test_a_healthy_report_names_what_was_made_good() -> None:
         "later, and exited with status 0."
     )
     assert report.verdict == "healthy" and text in [line.text for line in report.normality]
+
+
+@pytest.mark.parametrize(("after_ms", "told"), [(20, True), (20_000, False)])
+def test_a_healthy_report_names_who_asked_a_process_to_end(after_ms: int, told: bool) -> None:
+    """It had a handler and ended well; without this line, nothing would show why it ended then."""
+    story = Story()
+    root = story.command("python3", "serve.py")
+    story.step(3_000)
+    story.signal(ProcessKey(666, 5), root, signal.SIGTERM, comm="deployer", handled=1)
+    story.exit(root, after_ms=after_ms)
+    report = report_of(story)
+    found = [line.text for line in report.normality if "SIGTERM" in line.text]
+    assert report.verdict == "healthy" and bool(found) is told
+    if told:
+        assert found[0].startswith(f"python3 ({root.tgid}) exited with status 0 0.02 s after")
+        assert "deployer (666" in found[0] and "not part of this run" in found[0]
+
+
+def test_an_end_that_its_own_starter_asked_for_is_no_line() -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    helper = story.spawn(root, "python3", "serve.py")
+    story.step(3_000)
+    story.signal(root, helper, signal.SIGTERM, comm="bash", handled=1)
+    story.exit(helper, after_ms=20)
+    story.exit(root)
+    assert not [line for line in report_of(story).normality if "SIGTERM" in line.text]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -77,3 +79,25 @@ def test_a_time_limit_that_was_told_to_nobody_is_told(
     report = told(f"timeout 1 {WAITS} || true; {then}", tmp_path)
     assert (report.verdict, report.hypotheses[0].cause) == (verdict, "kill.timeout_orphan")
     assert report.unnoticed is not None
+
+
+def test_an_end_that_somebody_outside_asked_for_is_told(live: None, tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys, time; signal.signal(15, lambda *_: sys.exit(0));"
+        "print(os.getpid(), flush=True); time.sleep(60)"
+    )
+    program = [sys.executable, "-I", "-S", "-c", code]
+    with subprocess.Popen(
+        [*KWITNESS, "run", "--quiet", "--report", "report.json", "--", *program],
+        cwd=tmp_path,
+        env=CLEAN | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        os.kill(int(child.stdout.readline()), signal.SIGTERM)
+        assert child.wait(timeout=60) == 0
+    report = msgspec.json.decode((tmp_path / "report.json").read_bytes(), type=Report)
+    (line,) = [each.text for each in report.normality if "SIGTERM" in each.text]
+    assert f"({os.getpid()}, uid " in line
+    assert report.verdict == "healthy"
