@@ -103,3 +103,18 @@ def test_the_threads_of_the_parent_count_at_the_fork(threads: int, blamed: bool)
     texts = [w.text for h in report_of(story).hypotheses for w in h.weighed]
     assert any("that had 3 threads then" in t for t in texts) is blamed
     assert not any("5 threads" in t for t in texts)
+
+
+@pytest.mark.parametrize("freed", [True, False])
+def test_a_worker_that_ends_well_by_itself_did_not_wait_for_ever(freed: bool) -> None:
+    """An idle worker of a pool waits at the lock of the queue until its parent closes it."""
+    story = Story()
+    root = story.command("python3", "pool.py")
+    worker = story.fork(root)
+    idles(story, worker, call_number=FUTEX)
+    if not freed:
+        story.signal(root, worker, signal.SIGTERM, comm="python3")  # it handled it
+    story.exit(worker)
+    story.exit(root, 1)
+    causes = {h.cause for h in report_of(story).hypotheses}
+    assert ("hang.fork_lock" in causes) is not freed

@@ -24,8 +24,21 @@ def idle_periods(case: Case) -> Iterator[tuple[ProcessSnapshot, IdlePeriod]]:
         if period is None or period.ns < HANG_NS or not period.waits:
             continue
         went_on = actor.end_ns and actor.end_ns - (period.since_ns + period.ns) > 3 * SECOND
-        if not went_on or actor.failed:
+        if actor.failed or not (went_on or _came_free(actor, period)):
             yield actor, period
+
+
+def _came_free(actor: ProcessSnapshot, period: IdlePeriod) -> bool:
+    """Whether it exited with status 0, and nobody sent it a signal meanwhile: the wait had an end.
+
+    An idle worker of a pool waits so for work, until its parent closes the queue.
+    """
+    return (
+        actor.exit is not None
+        and not actor.end.code
+        and not actor.end.signal
+        and not any(s.time_boottime_ns >= period.since_ns for s in actor.signals)
+    )
 
 
 def standing_at(idle_period: IdlePeriod, wait: ThreadWait) -> tuple[str, tuple[Fact, ...]]:
