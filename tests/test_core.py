@@ -326,7 +326,8 @@ def test_a_failure_that_the_parent_passes_on_is_not_masked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("argv", "code", "after_ms"), [(("grep", "x"), 1, 50), (("readlink", "x"), 1, 2)]
+    ("argv", "code", "after_ms"),
+    [(("grep", "x"), 1, 50), (("locale", "x"), 1, 2), (("readlink", "x"), 1, 400)],
 )
 def test_answers_are_not_failures(argv: tuple[str, ...], code: int, after_ms: float) -> None:
     story = Story()

@@ -13,8 +13,8 @@ from receiver.work.execution import Execution
 from receiver.work.tables import Facts
 from receiver.work.worker import Worker
 
-# Status 1 is an answer, not a failure, from these programs, and from every very short process
-# (`readlink`, `test -f`, `which`: a version manager's shim runs five of them per command).
+# Status 1 is an answer, not a failure, from these programs, and from every very short process.
+# A version manager's shim runs five of `readlink` for each command.
 _PREDICATES = {
     "grep",
     "egrep",
@@ -30,6 +30,12 @@ _PREDICATES = {
     "fuser",
     "systemctl",
     "ping",
+    "test",
+    "[",
+    "expr",
+    "which",
+    "readlink",
+    "tty",
 }
 # Many tools ask "is this a repository?", and in most cases the answer is no.
 _QUESTIONS = {

@@ -502,11 +502,11 @@ def test_a_parent_that_waited_for_a_cpu_is_no_supervisor_with_a_late_heartbeat()
 
 @pytest.mark.parametrize("waited_ms", [55, 0])
 def test_a_short_question_is_none_the_longer_on_a_busy_host(waited_ms: int) -> None:
-    """`readlink` answers with status 1 in 5 ms, and waits for a CPU before.
+    """A lookup answers with status 1 in 5 ms, and waits for a CPU before.
     Work of 60 ms is no question."""
     story = Story()
     root = story.command("bash", "job.sh")
-    asked = story.spawn(root, "readlink", "/opt/tool")
+    asked = story.spawn(root, "dpkg-query", "-W", "tool")
     story.exit(asked, 1, after_ms=60, run_delay_ns=waited_ms * MS, cpu_runtime_ns=2 * MS)
     story.exit(root)
     assert report_of(story).verdict == ("healthy" if waited_ms else "incident")

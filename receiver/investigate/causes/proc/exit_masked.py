@@ -114,7 +114,7 @@ def _context_of_loss(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot
         out.append(
             supports("proc.exit_masked.work_lost", SLIGHT, "Its work was lost.", ends(actor))
         )
-    elif actor.execs and actor.end_ns - actor.start_ns > LONG_NS:
+    elif actor.execs and _lived_ns(actor) > LONG_NS:
         out.append(
             supports(
                 "proc.exit_masked.was_no_check",
