@@ -22,6 +22,7 @@ from tests.incidents.generated.model import Composition
 from tests.incidents.generated.page import put, section
 from tests.incidents.generated.play import Played, VoidError, play
 from tests.incidents.lab import UnavailableError
+from tests.truth.told import Told, save
 
 WHOLE = 400
 
@@ -43,7 +44,7 @@ def main() -> int:
     parser.add_argument(
         "--truth",
         action="store_true",
-        help="let the second witness (strace) decide the sentences of each report",
+        help="let the second witness (strace) decide the sentences of each report; with --save, what it said is kept beside it",
     )
     parser.add_argument("--no-twins", action="store_true")
     parser.add_argument(
@@ -126,7 +127,20 @@ def _keep(args: argparse.Namespace, line: Line, played: Played | str) -> None:
         folder = args.save.with_suffix("")
         folder.mkdir(exist_ok=True)
         (folder / f"{name}.json").write_bytes(msgspec.json.encode(played))
+        if args.truth and played.composition.structure != "story":
+            save(args.save.with_suffix(".truth"), _witnessed(name, played))
     print(told(line, played), flush=True)
+
+
+def _witnessed(name: str, played: Played) -> Told:
+    return Told(
+        name=f"{name} {played.composition.fault}",
+        healthy=not played.composition.sick,
+        verdict=played.report["verdict"],
+        true=played.true,
+        false=played.false,
+        undecided=played.undecided,
+    )
 
 
 def told(line: Line, played: Played) -> str:

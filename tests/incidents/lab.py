@@ -367,13 +367,13 @@ def scene(
     return note
 
 
-def witnessed(chosen: Scene, variant: int) -> tuple[str, Verdicts]:
-    """The verdict of one run, and what the witnesses say of its report's sentences."""
+def witnessed(chosen: Scene, variant: int) -> tuple[Truth, str, Verdicts]:
+    """The truth and the verdict of one run, and what the witnesses say of its report's sentences."""
     lab = Lab(variant)
     lab.witnessed = True
     try:
-        chosen.play(lab)
-        return lab.report["verdict"], lab.verdicts
+        truth = chosen.play(lab)
+        return truth, lab.report["verdict"], lab.verdicts
     finally:
         lab.close()
 

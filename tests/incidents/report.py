@@ -39,6 +39,7 @@ from receiver.text.redact import Redactor
 from tests.incidents.generated.page import kept, put
 from tests.incidents.lab import Result
 from tests.incidents.score import Score, brier, macro, score, upper_bound, wilson
+from tests.truth import told
 
 OUT = Path(__file__).parent.parent.parent / "docs/accuracy.md"
 Answer = Callable[[Result], str]
@@ -404,8 +405,9 @@ def ablation_lines(results: list[Result], folder: Path) -> list[str]:
 
 def main(folder: Path, out: Path) -> None:
     unseen = Path(__file__).with_name("first_sight.md").read_text().strip()
-    judged = kept(out.read_text()) if out.exists() else ""
-    out.write_text(put(page(load(folder), folder, unseen), judged))
+    before = out.read_text() if out.exists() else ""
+    now = put(page(load(folder), folder, unseen), kept(before))
+    out.write_text(told.put(now, told.kept(before)))
     print(f"wrote {out}")
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
-from tests.truth.claims import Scene, decide, near
+from tests.truth.claims import decide
+from tests.truth.forms import Scene, near
 from tests.truth.strace import Life
 
 _NEGATIVE = ("No ", "Nobody", "Nothing", "None ", " no process", " nobody", " nothing")
 _BYTES_SLACK = 4096
+# Sentences about the conclusions of the report, and not about the run.
+_REASONING = re.compile(
+    r"It would be a consequence of this cause|Its evidence is weaker|It is a part of the same incident"
+)
 
 
 class Verdicts(msgspec.Struct):
@@ -47,7 +53,7 @@ def sentences(report: dict[str, Any]) -> Iterator[str]:
 
 
 def check(scene: Scene) -> Verdicts:
-    found = Verdicts()
+    found, advice = Verdicts(), _advice(scene.report)
     for sentence in dict.fromkeys(sentences(scene.report)):
         decided = [(claim, value) for claim, value in decide(sentence, scene) if value is not None]
         for claim, value in decided:
@@ -55,11 +61,17 @@ def check(scene: Scene) -> Verdicts:
                 found.true += 1
             else:
                 found.false.append(f"{claim} | {sentence}")
-        if not decided:
+        if not decided and sentence not in advice and not _REASONING.match(sentence):
             found.undecided.append(sentence)
     _rows(scene, found)
     _citations(scene, found)
     return found
+
+
+def _advice(report: dict[str, Any]) -> set[str]:
+    """What to do: no claim, where it has no number."""
+    fixes = {hypothesis["fix"]["text"] for hypothesis in report["hypotheses"]}
+    return {text for text in fixes if not re.search(r"\d", text)}
 
 
 def _rows(scene: Scene, found: Verdicts) -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tests.truth.check import Verdicts, check
-from tests.truth.claims import Scene
+from tests.truth.forms import Scene
 from tests.truth.polls import Polls
 from tests.truth.strace import TRACED, read
 
@@ -46,8 +47,8 @@ class Witnesses:
 
     def attach(self, running: subprocess.Popen[Any]) -> None:
         """Waits for the held command below `running`, attaches, and lets it go on."""
-        self._polls.start()
         self._root = _held(str(self._hold), running)
+        self._polls.start(self._root)
         self._began = _start_of(self._root)
         self._tracer = _strace(self._root, self._trace)
         Path(f"{self._hold}.go").write_text("\n")
@@ -104,19 +105,24 @@ def play(command: Sequence[str], *, cwd: Path | None = None) -> Played:
 def _held(name: str, running: subprocess.Popen[Any]) -> int:
     """The pid of the shell that waits. It writes no file: that would be a fact of the run."""
     start = b"\0".join((b"bash", b"-c", _HOLD.encode(), name.encode(), b""))
-    for _ in range(3000):
-        for entry in os.listdir("/proc"):
-            try:
-                if entry.isdigit() and Path(f"/proc/{entry}/cmdline").read_bytes().startswith(
-                    start
-                ):
-                    return int(entry)
-            except OSError:
-                continue
+    for _ in range(6000):
+        for pid in _below(running.pid):
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(start):
+                    return pid
         if running.poll() is not None:
             break
         time.sleep(0.02)
     raise RuntimeError("the command did not start")
+
+
+def _below(pid: int) -> Iterator[int]:
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            children = Path(f"/proc/{pid}/task/{thread}/children").read_text().split()
+            for child in map(int, children):
+                yield child
+                yield from _below(child)
 
 
 def _start_of(pid: int) -> float:
@@ -128,7 +134,8 @@ def _start_of(pid: int) -> float:
 
 def _strace(pid: int, trace: Path) -> subprocess.Popen[bytes]:
     """Attached to the process before this returns."""
-    command = ["strace", "-f", "-ttt", "-y", "-s", "512", "-e", f"trace={TRACED}"]
+    command = ["strace", "-f", "-ttt", "-y", "--pidns-translation", "-s", "512"]
+    command += ["-e", f"trace={TRACED}"]
     tracer = subprocess.Popen(
         [*command, "-o", str(trace), "-p", str(pid)],
         stdout=subprocess.DEVNULL,

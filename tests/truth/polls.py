@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 PERIOD = 0.02
-_OTHERS = 25  # of which one look is at the processes that lived before, too
+_OTHERS = 25  # of which one look is at the processes of others, too
 _V1, _V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 
 
@@ -23,6 +23,7 @@ class Seen(msgspec.Struct):
     last: float = 0.0
     peak_rss: int = 0
     threads: set[int] = msgspec.field(default_factory=set)
+    blocked: int = 0  # looks at which it was in uninterruptible sleep
 
 
 class Group(msgspec.Struct):
@@ -40,10 +41,14 @@ class Polls:
     def __init__(self) -> None:
         self.processes: dict[int, Seen] = {}
         self.groups: dict[str, Group] = {}
+        self._ours: set[int] = set()  # the root, those below it, and all in their memory cgroups
+        self._strangers: set[int] = set()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def start(self) -> None:
+    def start(self, root: int) -> None:
+        """Looks at the processes below `root` each time, and at the others now and then."""
+        self._ours.add(root)
         self._thread.start()
 
     def stop(self) -> None:
@@ -53,12 +58,12 @@ class Polls:
             self._thread.join()
 
     def _run(self) -> None:
-        before = set(_pids())
+        self._strangers = set(_pids()) - self._ours
         looks = 0
         while not self._done.wait(PERIOD):
             now = time.time()
             for pid in _pids():
-                if looks % _OTHERS == 0 or pid not in before:
+                if looks % _OTHERS == 0 or pid not in self._strangers:
                     self._look(pid, now)
             looks += 1
 
@@ -68,6 +73,9 @@ class Polls:
         except OSError:
             return
         fields = dict(line.split(":\t", 1) for line in status.split("\n") if ":\t" in line)
+        if pid not in self._ours:
+            known = int(fields["PPid"]) in self._ours
+            (self._ours if known else self._strangers).add(pid)
         if "VmRSS" not in fields:
             return
         rss = int(fields["VmRSS"].split()[0]) << 10
@@ -77,6 +85,7 @@ class Polls:
         with contextlib.suppress(OSError):
             seen.names.add(os.readlink(f"/proc/{pid}/exe").rpartition("/")[2])
         seen.threads.add(int(fields["Threads"]))
+        seen.blocked += fields["State"].startswith("D")
         self._group(pid, rss)
 
     def _group(self, pid: int, rss: int) -> None:
@@ -89,6 +98,8 @@ class Polls:
         usage = _number(path / ("memory.usage_in_bytes" if v1 else "memory.current"))
         group.peak = max(group.peak, usage)
         group.members[pid] = max(group.members.get(pid, 0), rss)
+        if not self._ours.isdisjoint(group.members):
+            self._ours.add(pid)
 
 
 def _pids() -> list[int]:

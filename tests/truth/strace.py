@@ -10,16 +10,23 @@ from collections.abc import Iterable
 
 import msgspec
 
-# Lines of `strace -f -ttt -y -s 512`: PID TIME EVENT
+# Lines of `strace -f -ttt -y --pidns-translation -s 512`: PID TIME EVENT
 _LINE = re.compile(r"(\d+) +(\d+\.\d+) (.*)")
-_CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+|\?)(?:<.*>)?(?: (E\w+))?.*")
+_CALL = re.compile(r"(\w+)\((.*)\) += (-?\d+|\?)(?:<(.*?)>)?(?: (E\w+))?.*")
 _UNFINISHED = re.compile(r"(\w+)\((.*) <unfinished \.\.\.>")
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)")
 _SIGNAL = re.compile(r"--- (SIG\w+) \{si_signo=\w+, si_code=(\w+)(?:, si_pid=(\d+))?")
 _EXITED = re.compile(r"\+\+\+ exited with (\d+) \+\+\+")
 _KILLED = re.compile(r"\+\+\+ killed by (SIG\w+)")
 _DESCRIPTOR = re.compile(r"-?\d+<(.*?)>(?:, |$)")
+# a pid of another namespace, and what it is here
+_TRANSLATED = re.compile(r"-?\d+ /\* (-?\d+) in strace's PID NS \*/")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_BELOW = re.compile(r'(?:AT_FDCWD|-?\d+)<(/[^>]*)>, "((?:[^"\\]|\\.)*)"')  # a path with its folder
+_STOPPED = re.compile(r"--- stopped by (SIG\w+) ---")
+_ENDPOINT = re.compile(
+    r'sin6?_port=htons\((\d+)\).*?(?:inet_addr\(|inet_pton\(AF_INET6, )"([^"]+)"'
+)
 # those that the kernel counts as bytes of write(2) and read(2): not send(2) and recv(2)
 WRITES = frozenset(("write", "pwrite64", "writev", "pwritev", "pwritev2"))
 READS = frozenset(("read", "pread64", "readv", "preadv", "preadv2"))
@@ -65,6 +72,9 @@ class Life(msgspec.Struct):
     opened_to_write: set[str] = msgspec.field(default_factory=set)
     failures: list[Failed] = msgspec.field(default_factory=list)
     threads: set[int] = msgspec.field(default_factory=set)
+    threads_at_most: int = 1
+    connected: dict[str, list[str]] = msgspec.field(default_factory=dict)  # endpoint to errors
+    stops: list[Sent] = msgspec.field(default_factory=list)
 
     @property
     def names(self) -> set[str]:
@@ -80,6 +90,8 @@ class Life(msgspec.Struct):
         self.signals += thread.signals
         self.failures += thread.failures
         self.opened_to_write |= thread.opened_to_write
+        for endpoint, errors in thread.connected.items():
+            self.connected.setdefault(endpoint, []).extend(errors)
         self.read += thread.read
         self.written += thread.written
         for mine, other in (
@@ -109,7 +121,7 @@ def read(lines: Iterable[str], root: int, root_began: float) -> Witness:
     owner: dict[int, int] = {root: root}  # thread to process
     open_calls: dict[int, tuple[str, str]] = {}
     for line in lines:
-        if (match := _LINE.fullmatch(line.rstrip("\n"))) is None:
+        if (match := _LINE.fullmatch(_here(line.rstrip("\n")))) is None:
             continue
         tid, at, what = int(match[1]), float(match[2]), match[3]
         pid = owner.setdefault(tid, tid)
@@ -124,11 +136,17 @@ def read(lines: Iterable[str], root: int, root_began: float) -> Witness:
     return witness
 
 
+def _here(line: str) -> str:
+    return _TRANSLATED.sub(r"\1", line) if "PID NS" in line else line
+
+
 def _note(
     witness: Witness, life: Life, owner: dict[int, int], tid: int, at: float, what: str
 ) -> None:
     if match := _SIGNAL.match(what):
         life.signals.append(Sent(at, match[1], match[2], int(match[3] or 0)))
+    elif match := _STOPPED.match(what):
+        life.stops.append(Sent(at, match[1], "", 0))
     elif match := _EXITED.match(what):
         life.threads.discard(tid)
         if tid == life.pid:
@@ -143,8 +161,10 @@ def _note(
 def _called(
     witness: Witness, life: Life, owner: dict[int, int], at: float, match: re.Match[str]
 ) -> None:
-    name, arguments, result, error = match[1], match[2], match[3], match[4] or ""
+    name, arguments, result, error = match[1], match[2], match[3], match[5] or ""
     value = int(result) if result != "?" else -1
+    if name == "connect" and (to := _ENDPOINT.search(arguments)):
+        life.connected.setdefault(f"{to[2]}:{to[1]}", []).append(error)
     if error:
         if name not in ("wait4", "waitid") and not error.startswith("ERESTART"):
             life.failures.append(Failed(at, name, error, _path(arguments)))
@@ -153,6 +173,7 @@ def _called(
         if "CLONE_THREAD" in arguments:
             owner[value] = life.pid
             life.threads.add(value)
+            life.threads_at_most = max(life.threads_at_most, 1 + len(life.threads))
             if early := witness.lives.pop(value, None):  # it ran before clone(2) returned
                 life.take(early)
         else:
@@ -166,7 +187,7 @@ def _called(
         target = int(words[0]) if words[0].lstrip("-").isdigit() else 0
         witness.kills.append((at, life.pid, target, words[-1]))
     elif name in ("open", "openat", "openat2", "creat") and _writes(name, arguments):
-        life.opened_to_write.add(_path(arguments))
+        life.opened_to_write.add(match[4] or _path(arguments))
     elif name in WRITES and value > 0:
         life.written += value
         life.written_to[_file(arguments)] += value
@@ -176,7 +197,7 @@ def _called(
     elif name in ("sendfile", "copy_file_range") and value > 0:
         life.read += value
         life.written += value
-    elif name in ("unlink", "unlinkat", "rmdir"):
+    elif name in ("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2"):
         witness.removed[_path(arguments)] = (at, life.pid)
 
 
@@ -190,6 +211,9 @@ def _file(arguments: str) -> str:
 
 
 def _path(arguments: str) -> str:
+    """Whole, where the line says what it is relative to."""
+    if below := _BELOW.match(arguments):
+        return below[2] if below[2].startswith("/") else f"{below[1].rstrip('/')}/{below[2]}"
     match = _QUOTED.search(arguments)
     return match[1] if match else _file(arguments)
 

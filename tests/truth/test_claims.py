@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.truth.check import check
-from tests.truth.claims import Scene, decide
+from tests.truth.claims import decide
+from tests.truth.forms import Scene
 from tests.truth.polls import Group, Polls, Seen
 from tests.truth.strace import Witness, read
 
@@ -28,6 +29,11 @@ TRACE = """\
 12 100.500000 openat(AT_FDCWD</w>, "/w/in.csv", O_RDONLY) = -1 EACCES (Permission denied)
 12 100.600000 exit_group(3) = ?
 12 100.600100 +++ exited with 3 +++
+11 100.700000 connect(4<socket:[9]>, {sa_family=AF_INET, sin_port=htons(5432), sin_addr=inet_addr("127.0.0.1")}, 16) = -1 ECONNREFUSED (Connection refused)
+11 100.710000 connect(4<socket:[9]>, {sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("127.0.0.1")}, 16) = 0
+11 100.720000 flock(5</w/lock>, LOCK_EX|LOCK_NB) = -1 EAGAIN (Resource temporarily unavailable)
+11 100.730000 mkdirat(AT_FDCWD</w>, "made", 0777) = -1 EEXIST (File exists)
+11 100.740000 unlink("/w/old.csv") = 0
 10 102.000000 kill(11, SIGTERM) = 0
 11 102.000100 --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=10, si_uid=0} ---
 13 102.100000 +++ killed by SIGTERM +++
@@ -40,6 +46,7 @@ TRACE = """\
 def scene(**report: Any) -> Scene:
     polls = Polls()
     polls.processes[50] = Seen(names={"stranger"}, first=100.0, last=104.0)
+    polls.processes[11] = Seen(names={"python3"}, first=100.1, last=102.0, peak_rss=50 * MIB)
     polls.groups["/jobs"] = Group(
         limit=72 * MIB, peak=72 * MIB, members={11: 50 * MIB, 50: 24 * MIB}
     )
@@ -91,6 +98,56 @@ def witness() -> Witness:
             "2 files were written and closed by the writers.",
         ),
         ("1 of 3 processes exited with status 0", "2 of 3 processes exited with status 0"),
+        (
+            "python3 (12) failed, and this was the first failure of the task.",
+            "bash (10) failed, and this was the first failure of the task.",
+        ),
+        ("python3 (12) had failed 1.4 s before.", "bash (10) had failed 1.4 s before."),
+        (
+            "python3 (12) exited with status 3; bash (10) above it exited with status 0.",
+            "python3 (12) exited with status 3; python3 (11) above it exited with status 0.",
+        ),
+        (
+            "python3 (11), forked from bash (10), waits forever for a lock.",
+            "bash (10), forked from python3 (11), waits forever for a lock.",
+        ),
+        ("bash (10) ended it in the end.", "python3 (12) ended it in the end."),
+        (
+            "stranger (50), which is not part of this run, did it.",
+            "python3 (12), which is not part of this run, did it.",
+        ),
+        (
+            "127.0.0.1:5432 refused python3 (11) once.",
+            "127.0.0.1:80 refused python3 (11) once.",
+        ),
+        ("python3 (11) waited 2.0 s for 127.0.0.1:80.", "bash (10) waited 2.0 s for 127.0.0.1:80."),
+        (
+            "python3 (11) was refused a lock on /w/lock.",
+            "python3 (12) was refused a lock on /w/lock.",
+        ),
+        (
+            "mkdirat on /w/made was the last call of python3 (11) that failed, with EEXIST.",
+            "mkdirat on /w/made was the last call of python3 (11) that failed, with ENOENT.",
+        ),
+        (
+            "python3 (11) had removed /w/old.csv 2.0 s before.",
+            "bash (10) had removed it 2.0 s before.",
+        ),
+        ("It ended 0.1 s after the signal.", "It ended 9.0 s after the signal."),
+        (
+            "Its own timer expired 4.0 s after its start, and it exited.",
+            "Its own timer expired 20 s after its start, and it exited.",
+        ),
+        (
+            "The task was reported as a success. bash (10) went on.",
+            "java (10): The task was reported as a success.",
+        ),
+        ("python3 (11) grew by 50.0 MiB.", "python3 (11) grew by 80.0 MiB."),
+        (
+            "The cgroup /jobs was at its limit, not the host. bash (10) went on.",
+            "cgroup /jobs (9.0 MiB)",
+        ),
+        ("No event shows a SIGABRT.", "bash (10) crashed with SIGABRT."),
     ],
 )
 def test_a_changed_sentence_is_false(true: str, false: str) -> None:
@@ -161,3 +218,34 @@ def test_rows_and_citations_are_checked() -> None:
         changed = report | {"answers": {"how_each_ended": [row | change]}}
         assert len(check(scene(**changed)).false) == 1
     assert len(check(scene(**(report | {"events": {}}))).false) == 1
+
+
+def test_a_pid_of_another_namespace_is_the_one_here() -> None:
+    lines = [
+        "10 100.0 clone3({flags=CLONE_VM|CLONE_THREAD}, 88) = 3 /* 14 in strace's PID NS */",
+        '14 100.1 write(1</w/o>, "abc"..., 700) = 700',
+        "10 100.2 --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=4 /* 15 in strace's PID NS */, si_uid=0} ---",
+    ]
+    life = read(lines, 10, 100.0).of(10)
+    assert life is not None and life.written == 700
+    assert [s.sender for s in life.signals] == [15]
+
+
+def test_advice_and_reasoning_are_not_undecided() -> None:
+    report = {
+        "summary": "It snowed.",
+        "symptoms": [],
+        "normality": [{"text": "It would be a consequence of this cause, and not another one."}],
+        "hypotheses": [
+            {
+                "summary": "It rained for 3 s.",
+                "evidence": [],
+                "weighed": [],
+                "ruled_out": [],
+                "fix": {"text": "Do it."},
+            }
+        ],
+        "answers": {"how_each_ended": []},
+        "events": {},
+    }
+    assert check(scene(**report)).undecided == ["It snowed.", "It rained for 3 s."]

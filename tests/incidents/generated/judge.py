@@ -30,6 +30,7 @@ class Line(msgspec.Struct, kw_only=True):
     invented: int = 0
     true: int = 0
     false: int = 0
+    undecided: int = 0
     seconds: float = 0.0
 
 
@@ -65,6 +66,7 @@ def line_of(played: Played) -> Line:
         invented=found.invented,
         true=played.true,
         false=len(played.false),
+        undecided=len(played.undecided),
         seconds=played.seconds,
     )
 

@@ -44,6 +44,7 @@ class Played(msgspec.Struct, kw_only=True):
     seconds: float = 0.0
     false: list[str] = []
     true: int = 0
+    undecided: list[str] = []  # sentences
 
 
 def play(composition: Composition, *, witnessed: bool = False) -> Played:
@@ -93,7 +94,8 @@ def _live(composition: Composition, lab: Lab, witnessed: bool) -> Played:
         seconds=time.monotonic() - began,
     )
     if verdicts is not None:
-        played.true, played.false = verdicts.true, [str(each) for each in verdicts.false]
+        played.true, played.false = verdicts.true, list(verdicts.false)
+        played.undecided = list(verdicts.undecided)
     return played
 
 
