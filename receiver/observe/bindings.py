@@ -121,10 +121,10 @@ class Bindings:
             for use in self._facts.files.of(process.key).uses.values()
             if use.version is not None and use.version.writers
         }
-        latest = list(process.steps)[-1:]
+        latest = list(process.steps) if len(process.steps) == 1 else []
         for thread, step in list(process.steps.items()):
-            # Killed at work: the step that it began last, or that it was writing, was lost. An
-            # older step may be complete.
+            # Killed at work: its only step, or one that it was writing, was lost. Of several
+            # threads, each may have completed the step that it began last.
             interrupted = bool(end.signal) and (thread in latest or id(step) in torn)
             self.attempts.end_step(
                 process,
