@@ -47,7 +47,11 @@ class Witnesses:
 
     def attach(self, running: subprocess.Popen[Any]) -> None:
         """Waits for the held command below `running`, attaches, and lets it go on."""
-        self._root = _held(str(self._hold), running)
+        try:
+            self._root = _held(str(self._hold), running)
+        except RuntimeError:
+            running.kill()  # it waits for what does not come
+            raise
         self._polls.start(self._root)
         self._began = _start_of(self._root)
         self._tracer = _strace(self._root, self._trace)
@@ -106,9 +110,11 @@ def _held(name: str, running: subprocess.Popen[Any]) -> int:
     """The pid of the shell that waits. It writes no file: that would be a fact of the run."""
     start = b"\0".join((b"bash", b"-c", _HOLD.encode(), name.encode(), b""))
     for _ in range(6000):
-        for pid in _below(running.pid):
+        for pid in (running.pid, *_below(running.pid)):
             with contextlib.suppress(OSError):
                 if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(start):
+                    if pid == running.pid:
+                        raise RuntimeError("kwitness runs the command without observing it")
                     return pid
         if running.poll() is not None:
             break
