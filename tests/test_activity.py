@@ -571,6 +571,27 @@ def test_work_and_timed_sleeps_are_no_hang(other: dict[str, Any]) -> None:
     assert story.events(sc.EVENT_PROCESS_HANG) == []
 
 
+@pytest.mark.parametrize("stays", [False, True])
+def test_an_idle_helper_hangs_only_if_it_outlives_its_parent(stays: bool) -> None:
+    """Python's resource tracker waits for the end of its pipe all the time."""
+    story = Story(CoreOptions(hang_seconds=20))
+    root = story.command("bash", "-c", "x")
+    worker = story.spawn(root, "python3")
+    helper = story.fork(worker)
+    wait = {"thread": helper.tgid, "call_number": 0, "thread_state": 1}
+    for step in range(40):
+        looked = [
+            (ProcessSample, each, sample(MIB, cpu_runtime_ns=cpu))
+            for each, cpu in ((root, 5), (worker, step * SECOND), (helper, 5))
+        ]
+        look(story, *looked, (ThreadWait, helper, wait))
+    story.exit(worker)
+    for _ in range(40 if stays else 3):
+        idle = [(ProcessSample, each, sample(MIB, cpu_runtime_ns=5)) for each in (root, helper)]
+        look(story, *idle, (ThreadWait, helper, wait))
+    assert bool(story.events(sc.EVENT_PROCESS_HANG)) is stays
+
+
 def test_a_pipe_names_who_holds_its_other_end() -> None:
     story = Story(CoreOptions(hang_seconds=2))
     root = story.command("bash", "-c", "x")

@@ -155,13 +155,16 @@ class UsageActivity:
     def _note_hang(self, execution: Execution, processes: list[Worker], now_ns: int) -> None:
         """Whether all of its processes are idle for long enough, and the one that all others wait
         for waits without a timeout.
+
+        The time begins anew when one of them ends: a helper that was idle beside its parent at work
+        hangs only if it stays when the parent is gone.
         """
         waits = self.facts.waits
         idle = [waits.of(p.key).idle_since_ns for p in processes]
         if not all(idle) or len(processes) < execution.live:
             execution.hang_reported = False
             return
-        since = max(idle)
+        since = max(*idle, execution.end_ns)
         if any(e.hang_reported for e in execution.chain()) or now_ns - since < self._hang_ns:
             return
         for process in sorted(processes, key=lambda p: p.key.start_boottime_ns, reverse=True):
