@@ -21,6 +21,7 @@ from tests.incidents.generated.judge import Line, line_of, summary
 from tests.incidents.generated.model import Composition
 from tests.incidents.generated.page import put, section
 from tests.incidents.generated.play import Played, VoidError, play
+from tests.incidents.generated.service import play_all
 from tests.incidents.lab import UnavailableError
 from tests.truth.told import Told, save
 
@@ -28,6 +29,29 @@ WHOLE = 400
 
 
 def main() -> int:
+    parser = _parser()
+    args = parser.parse_args()
+    if args.fault and args.set == "judging":
+        parser.error("--fault looks into the judging set")
+    if args.service:
+        found = play_all(_left(args, set()))
+        if args.set != "judging":
+            print("\n".join(found.alarms))
+        print(found)
+        return 0
+    lines = _saved(args.save)
+    if not args.summary:
+        for composition in _left(args, {(e.number, e.sick) for e in lines}):
+            line, played = _one(composition, args.truth)
+            lines.append(line)
+            _keep(args, line, played)
+    print("\n".join(summary(lines)))
+    if args.page is not None:
+        args.page.write_text(put(args.page.read_text(), section(lines)))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tests.incidents.generate", description=__doc__)
     parser.add_argument("--set", choices=tuple(SETS), default="development")
     parser.add_argument("--from", type=int, default=0, dest="first", metavar="NUMBER")
@@ -46,7 +70,13 @@ def main() -> int:
         action="store_true",
         help="let the second witness (strace) decide the sentences of each report; with --save, what it said is kept beside it",
     )
+    parser.add_argument(
+        "--service",
+        action="store_true",
+        help="play below one `kwitness serve`, and count what is at its /incidents",
+    )
     parser.add_argument("--no-twins", action="store_true")
+    parser.add_argument("--only-twins", action="store_true")
     parser.add_argument(
         "--fault",
         action="append",
@@ -64,19 +94,7 @@ def main() -> int:
         metavar="FILE",
         help="put the aggregates into this page (docs/accuracy.md)",
     )
-    args = parser.parse_args()
-    if args.fault and args.set == "judging":
-        parser.error("--fault looks into the judging set")
-    lines = _saved(args.save)
-    if not args.summary:
-        for composition in _left(args, {(e.number, e.sick) for e in lines}):
-            line, played = _one(composition, args.truth)
-            lines.append(line)
-            _keep(args, line, played)
-    print("\n".join(summary(lines)))
-    if args.page is not None:
-        args.page.write_text(put(args.page.read_text(), section(lines)))
-    return 0
+    return parser
 
 
 def _left(args: argparse.Namespace, known: set[tuple[int, bool]]) -> Iterator[Composition]:
@@ -87,7 +105,9 @@ def _left(args: argparse.Namespace, known: set[tuple[int, bool]]) -> Iterator[Co
         composition = compose(args.set, number)
         if args.fault and composition.fault not in args.fault:
             continue
-        for each in (composition,) if args.no_twins else (composition, twin(composition)):
+        for each in (composition, twin(composition)):
+            if (args.no_twins and not each.sick) or (args.only_twins and each.sick):
+                continue
             if (each.number, each.sick) not in known:
                 yield each
 

@@ -65,28 +65,32 @@ def play(composition: Composition, *, witnessed: bool = False) -> Played:
         lab.close()
 
 
-def _live(composition: Composition, lab: Lab, witnessed: bool) -> Played:
-    fault = FAULTS[composition.fault]
+def composed(composition: Composition, lab: Lab) -> tuple[Bench, Plan, list[str]]:
+    """What the laboratory needs for it, and its command."""
     bench = Bench(composition, lab)
-    plan = fault.make(bench)
+    plan = FAULTS[composition.fault].make(bench)
     noise.NOISE[composition.noise](bench, plan)
     command = workload(lab.folder, bench.names.program(), composition.structure, plan.stages)
     command = [*plan.inside, *contexts.wrapped(bench, command)]
     for each in [lab.folder, *(p for p in lab.folder.iterdir() if p.is_dir())]:
         with contextlib.suppress(OSError):  # a mount may be read-only
             each.chmod(0o777)
+    return bench, plan, command
+
+
+def _live(composition: Composition, lab: Lab, witnessed: bool) -> Played:
+    bench, plan, command = composed(composition, lab)
     began, witnesses = time.monotonic(), Witnesses(lab.folder) if witnessed else None
     try:
         run, verdicts = _observed(bench, command, plan, witnesses)
     finally:
         if witnesses is not None:
             witnesses.close()
-    run.notes = bench.notes
-    _check(composition, plan, run)
+    check(composition, plan, run)
     truth = _with_pids(plan.truth, run.pids) if composition.sick else HEALTHY
     played = Played(
         composition=composition,
-        visible=fault.visible,
+        visible=FAULTS[composition.fault].visible,
         truth=truth,
         report=run.report,
         log=run.log[-4000:],
@@ -99,7 +103,8 @@ def _live(composition: Composition, lab: Lab, witnessed: bool) -> Played:
     return played
 
 
-def _check(composition: Composition, plan: Plan, run: Run) -> None:
+def check(composition: Composition, plan: Plan, run: Run) -> None:
+    """Raises VoidError where the run's own record does not show what was composed."""
     if not composition.sick:
         if run.status != 0:
             raise VoidError(f"the twin failed with status {run.status}: {run.log[-600:]}")
@@ -130,8 +135,7 @@ def _with_pids(truth: Truth, pids: dict[str, int]) -> Truth:
 def _observed(
     bench: Bench, command: list[str], plan: Plan, witnesses: Witnesses | None
 ) -> tuple[Run, Verdicts | None]:
-    lab, output = bench.lab, bench.composition.output
-    report, run = lab.folder / "report.json", Run(folder=lab.folder)
+    report = bench.lab.folder / "report.json"
     observed = witnesses.held(command) if witnesses is not None else command
     full = [
         sys.executable,
@@ -144,15 +148,32 @@ def _observed(
         "--",
         *observed,
     ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with _output(output, lab.folder) as (out, texts), _Finder(bench):
+    run = perform(bench, plan, full, {"PYTHONPATH": str(ROOT)}, witnesses)
+    if not report.exists():
+        raise VoidError(f"no report (status {run.status}): {run.log[-600:]}")
+    run.report = json.loads(report.read_text())
+    verdicts = witnesses.verdicts(run.report) if witnesses is not None else None
+    return run, verdicts
+
+
+def perform(
+    bench: Bench,
+    plan: Plan,
+    command: list[str],
+    environment: dict[str, str],
+    witnesses: Witnesses | None = None,
+) -> Run:
+    """The command to its end, with its injector beside it."""
+    lab = bench.lab
+    run = Run(folder=lab.folder)
+    with _output(bench.composition.output, lab.folder) as (out, texts), _Finder(bench):
         child = subprocess.Popen(
-            full,
+            command,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.PIPE,
             cwd=lab.folder,
-            env=environment,
+            env={**os.environ, **environment},
             start_new_session=True,
         )
         reader = threading.Thread(target=_collect, args=(child.stderr, texts), daemon=True)
@@ -170,12 +191,8 @@ def _observed(
         injector.join(8)
         reader.join(3)  # what a helper left behind may hold the pipe
     run.log = b"".join(texts).decode(errors="replace") + _kept(lab.folder)
-    run.pids = dict(lab.pids)
-    if not report.exists():
-        raise VoidError(f"no report (status {run.status}): {run.log[-600:]}")
-    run.report = json.loads(report.read_text())
-    verdicts = witnesses.verdicts(run.report) if witnesses is not None else None
-    return run, verdicts
+    run.pids, run.notes = dict(lab.pids), bench.notes
+    return run
 
 
 def _kept(folder: Path) -> str:
