@@ -6,10 +6,12 @@ is then true, false or not decided.
 
     strace    what strace saw of each process
     polls     what /proc and the cgroups held, over time
-    claims    the forms of sentences, and how a witness decides each
+    forms     what a form of a sentence is
+    claims    the forms by subject, and how a witness decides each
     check     a report against the witnesses
     play      one command under kwitness and the witnesses
+    told      what was said of many runs: saved, counted, and put into a page
 
 `python -m tests.truth COMMAND …` runs one command, `--folder` each `run.sh` and `twin.sh` below a
-folder, `--lab` the scenes of the laboratory. It ends with 1 if a sentence was false.
+folder, `--lines` each line of a file, `--lab` the scenes of the laboratory. It ends with 1 if a sentence was false.
 """
