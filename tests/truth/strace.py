@@ -197,6 +197,9 @@ def _called(
     elif name in ("sendfile", "copy_file_range") and value > 0:
         life.read += value
         life.written += value
+        files = _DESCRIPTOR.findall(arguments)
+        if len(files) > 1:
+            life.written_to[files[0 if name == "sendfile" else 1]] += value
     elif name in ("unlink", "unlinkat", "rmdir", "rename", "renameat", "renameat2"):
         witness.removed[_path(arguments)] = (at, life.pid)
 
