@@ -68,7 +68,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--truth",
         action="store_true",
-        help="let the second witness (strace) decide the sentences of each report; with --save, what it said is kept beside it",
+        help="let the second witness (strace) decide the sentences of each report; "
+        "with --save, what it said is kept beside it",
     )
     parser.add_argument(
         "--service",

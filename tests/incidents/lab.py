@@ -368,7 +368,7 @@ def scene(
 
 
 def witnessed(chosen: Scene, variant: int) -> tuple[Truth, str, Verdicts]:
-    """The truth and the verdict of one run, and what the witnesses say of its report's sentences."""
+    """The truth and the verdict of one run, and what the witnesses say of its report."""
     lab = Lab(variant)
     lab.witnessed = True
     try:

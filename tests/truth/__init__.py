@@ -13,5 +13,6 @@ is then true, false or not decided.
     told      what was said of many runs: saved, counted, and put into a page
 
 `python -m tests.truth COMMAND …` runs one command, `--folder` each `run.sh` and `twin.sh` below a
-folder, `--lines` each line of a file, `--lab` the scenes of the laboratory. It ends with 1 if a sentence was false.
+folder, `--lines` each line of a file, `--lab` the scenes of the laboratory. It ends with 1 if a
+sentence was false.
 """

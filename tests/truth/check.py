@@ -16,7 +16,8 @@ _NEGATIVE = ("No ", "Nobody", "Nothing", "None ", " no process", " nobody", " no
 _BYTES_SLACK = 4096
 # Sentences about the conclusions of the report, and not about the run.
 _REASONING = re.compile(
-    r"It would be a consequence of this cause|Its evidence is weaker|It is a part of the same incident"
+    r"It would be a consequence of this cause|Its evidence is weaker"
+    r"|It is a part of the same incident"
 )
 
 

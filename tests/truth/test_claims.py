@@ -29,8 +29,9 @@ TRACE = """\
 12 100.500000 openat(AT_FDCWD</w>, "/w/in.csv", O_RDONLY) = -1 EACCES (Permission denied)
 12 100.600000 exit_group(3) = ?
 12 100.600100 +++ exited with 3 +++
-11 100.700000 connect(4<socket:[9]>, {sa_family=AF_INET, sin_port=htons(5432), sin_addr=inet_addr("127.0.0.1")}, 16) = -1 ECONNREFUSED (Connection refused)
-11 100.710000 connect(4<socket:[9]>, {sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("127.0.0.1")}, 16) = 0
+11 100.700000 connect(4<socket:[9]>, {sin_port=htons(5432), sin_addr=inet_addr("127.0.0.1")}, 16) \
+= -1 ECONNREFUSED (Connection refused)
+11 100.710000 connect(4<socket:[9]>, {sin_port=htons(80), sin_addr=inet_addr("127.0.0.1")}, 16) = 0
 11 100.720000 flock(5</w/lock>, LOCK_EX|LOCK_NB) = -1 EAGAIN (Resource temporarily unavailable)
 11 100.730000 mkdirat(AT_FDCWD</w>, "made", 0777) = -1 EEXIST (File exists)
 11 100.740000 unlink("/w/old.csv") = 0
@@ -224,7 +225,10 @@ def test_a_pid_of_another_namespace_is_the_one_here() -> None:
     lines = [
         "10 100.0 clone3({flags=CLONE_VM|CLONE_THREAD}, 88) = 3 /* 14 in strace's PID NS */",
         '14 100.1 write(1</w/o>, "abc"..., 700) = 700',
-        "10 100.2 --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=4 /* 15 in strace's PID NS */, si_uid=0} ---",
+        (
+            "10 100.2 --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, "
+            "si_pid=4 /* 15 in strace's PID NS */, si_uid=0} ---"
+        ),
     ]
     life = read(lines, 10, 100.0).of(10)
     assert life is not None and life.written == 700

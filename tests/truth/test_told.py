@@ -1,4 +1,4 @@
-"""What the witnesses said is kept, counted, and written into a page without harm to the rest of it."""
+"""What the witnesses said is kept, counted, and written into a page beside what it has."""
 
 from __future__ import annotations
 

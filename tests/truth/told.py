@@ -1,4 +1,4 @@
-"""What the witnesses said of each run, as lines of JSON, and the section of docs/accuracy.md that counts them."""
+"""What the witnesses said of each run: lines of JSON, and their section of docs/accuracy.md."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ def count(runs: Sequence[Told]) -> str:
     alarms = sum(run.verdict == "incident" for run in healthy)
     return (
         f"{len(runs)} runs, {len(healthy)} of them healthy ({alarms} reported as incidents): "
-        f"{sum(run.true for run in runs)} claims true, {sum(len(run.false) for run in runs)} false; "
+        f"{sum(run.true for run in runs)} claims true, "
+        f"{sum(len(run.false) for run in runs)} false; "
         f"{sum(len(run.undecided) for run in runs)} sentences undecided"
     )
 
@@ -74,9 +75,10 @@ def section(runs: Sequence[Told], day: str) -> str:
     return f"""{_BEGIN}
 ## Second witness
 
-Written by `python -m tests.truth --page`. Each command runs under kwitness and under strace(1), while files of /proc and of
-the cgroups are read every 20 ms. These witnesses share no code with kwitness. They decide each claim of the report that
-has a form they know (`tests/truth/claims`): numbers, ends, signals, bytes, limits, durations, and denials. A sentence without such a form is
+Written by `python -m tests.truth --page`. Each command runs under kwitness and under strace(1),
+while files of /proc and of the cgroups are read every 20 ms. These witnesses share no code with
+kwitness. They decide each claim of the report that has a form they know (`tests/truth/claims`):
+numbers, ends, signals, bytes, limits, durations, and denials. A sentence without such a form is
 *undecided*. A *healthy* run was composed without a fault.
 
 Measured on {day}: {count(runs)}.

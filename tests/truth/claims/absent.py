@@ -31,7 +31,7 @@ def _hardly(of: Callable[[Life], bool]) -> Callable[[Scene], bool | None]:
 
 
 def _no_siblings(scene: Scene) -> bool | None:
-    """Of several children of one parent none read, and none wrote, more than twice the others' bytes."""
+    """Of several children of one parent, none moved more than twice the others' bytes."""
     families: dict[int, list[Life]] = {}
     for life in scene.strace.lives.values():
         families.setdefault(life.parent, []).append(life)

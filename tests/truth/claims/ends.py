@@ -174,7 +174,8 @@ def task_succeeded(scene: Scene, **_: str) -> bool | None:
 
 
 @form(
-    r"P1 exited with status \d+[,;] (?:but )?P2(?: above it)? (?:exited with status 0|reported success)"
+    r"P1 exited with status \d+[,;] (?:but )?P2(?: above it)? "
+    r"(?:exited with status 0|reported success)"
 )
 def swallowed(scene: Scene, p1: str, p2: str, **_: str) -> bool | None:
     below, above = scene.life(p1), scene.life(p2)
