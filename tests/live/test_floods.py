@@ -174,7 +174,10 @@ def test_many_processes_that_are_refused_a_lock_cause_few_looks_at_all_processes
     lock.touch()
     lock.chmod(0o666)
     descriptor, processes = os.open(lock, os.O_RDWR), 250
-    holds = "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, 6); print('up', flush=True); input()"
+    holds = (
+        "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, 6); "
+        "print('up', flush=True); input()"
+    )
     holder = subprocess.Popen(
         [sys.executable, "-c", holds, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

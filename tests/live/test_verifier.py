@@ -1,4 +1,7 @@
-"""The programs are accepted here, and would be by older kernels as far as that can be seen here. The start waits for the verifier."""
+"""The programs are accepted here, and would be by older kernels as far as that can be seen here.
+
+The start waits for the verifier.
+"""
 
 from __future__ import annotations
 
