@@ -9,10 +9,10 @@ from pathlib import Path
 ENGINE, STORIES = "tests/investigate/test_engine.py", "tests/investigate/test_causes.py"
 ROOTS = "tests/investigate/test_roots.py"
 SEVERITIES, LOOKS = "tests/test_exit_severity.py", "tests/test_usage.py"
-CORE, ACTIVITY, LINEAGE = "tests/test_core.py", "tests/test_activity.py", "tests/test_lineage.py"
+CORE, ACTIVITY, LINEAGE = "tests/core", "tests/facts", "tests/test_lineage.py"
 SHOW, SCREENS = "tests/test_show.py", "tests/scenarios/test_screens.py"
 GOLDENS, INCIDENTS = "tests/scenarios/test_goldens.py", "tests/scenarios/test_incidents.py"
-PROOF = "tests/test_proof.py"
+PROOF = "tests/attribution"
 QUICK = (
     SEVERITIES,
     LOOKS,
@@ -31,7 +31,7 @@ QUICK = (
 )
 # These cost much and say little about a mutant.
 SLOW = (
-    f"{CORE}::test_metrics_have_bounded_labels",
+    f"{CORE}/test_tables.py::test_metrics_have_bounded_labels",
     f"{ENGINE}::test_reports_on_recordings_cite_nothing_that_was_not_seen",
     f"{ENGINE}::test_reports_on_damaged_recordings_cite_nothing_that_was_not_seen",
     f"{ENGINE}::test_a_case_is_bounded",

@@ -1,6 +1,6 @@
 """Real processes of two users: one has a service that root started for it, the other has an account
-and wants to be taken for it. The stories of every other way are in tests/test_proof.py;
-here the kernel says who owns what."""
+and wants to be taken for it. The stories of every other way are in
+tests/attribution/test_forgeries.py; here the kernel says who owns what."""
 
 from __future__ import annotations
 
