@@ -93,8 +93,8 @@ MUTANTS: tuple[Mutant, ...] = (
         ("_IDLE_NS = 2_000_000_000", "_IDLE_NS = 1", SEVERITIES),
         ("s.signal in POLITE and s is not event", "s.signal in POLITE", SEVERITIES),
         (
-            "c.exit_severity > ExitSeverity.ANSWER",
-            "c.exit_severity >= ExitSeverity.ANSWER",
+            "c.exit_severity >= ExitSeverity.FAILED",
+            "c.exit_severity > ExitSeverity.FAILED",
             SEVERITIES,
         ),
         (
