@@ -439,3 +439,25 @@ def test_a_neighbour_that_grew_more_speaks_against_the_victims_own_growth(
     victim = hypothesis(report_of(story), "mem.cgroup_oom")
     (about,) = [w for w in victim.weighed if w.text.startswith("greedy (77)")]
     assert about.role == role
+
+
+@pytest.mark.parametrize(("waited_ms", "told"), [(3_000, True), (500, False)])
+def test_a_time_limit_names_the_time_that_went_into_waiting_for_a_cpu(
+    waited_ms: int, told: bool
+) -> None:
+    """Its samples may be late on a host so busy; the end of the process has the whole sum."""
+    story = Story()
+    root = story.command("bash", "job.sh")
+    guard = story.spawn(root, "timeout", "4", "python3", "load.py")
+    step = story.spawn(guard, "python3", "load.py")
+    story.step(4_000)
+    story.signal(guard, step, signal.SIGTERM, comm="timeout")
+    story.exit(step, signal=signal.SIGTERM, after_ms=1, run_delay_ns=waited_ms * MS)
+    story.exit(guard, 124)
+    story.exit(root, 124)
+    report = report_of(story)
+    assert cause_of(report) == "kill.timeout_orphan"
+    found = [w.text for w in report.hypotheses[0].weighed if "waited for a CPU" in w.text]
+    assert bool(found) is told
+    if told:
+        assert found[0].startswith(f"The threads of python3 ({step.tgid}) had waited for a CPU")

@@ -26,6 +26,7 @@ from receiver.investigate.evidence import (
     STRONG,
     Candidate,
     Evidence,
+    context,
     contradicts,
     ends,
     fact,
@@ -75,6 +76,7 @@ def _timeout(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Can
         both = [*ends(victim), *ends(orphans[0])]
         evidence.append(supports("kill.timeout_orphan.children_went_on", CLEAR, text, both))
     evidence += _was_idle(case, victim, event, orphans)
+    evidence += _waited_for_a_cpu(case, victim)
     evidence += chosen_by_oom_killer(victim)
     summary = f"{limit} ended {victim.who} after {age:.1f} s"
     if not is_timeout:
@@ -127,6 +129,25 @@ def _was_idle(
     return [contradicts("kill.timeout_orphan.was_idle", CLEAR, text, ends(victim))]
 
 
+def _waited_for_a_cpu(case: Case, victim: ProcessSnapshot) -> list[Evidence]:
+    """Says that the time went into waiting for a CPU, if that was half of it or more.
+
+    It decides nothing: who took the CPU is a cause of its own, where it is seen.
+    """
+    group = [a for a in (victim, *case.below(victim)) if a.exit is not None]
+    most = max(group, key=lambda a: a.exit.run_delay_ns if a.exit else 0, default=None)
+    if most is None or most.exit is None:
+        return []
+    waited, lived = most.exit.run_delay_ns, most.end_ns - most.start_ns
+    if lived < SECOND or 2 * waited < lived:
+        return []
+    text = (
+        f"The threads of {most.who} had waited for a CPU for {waited / 1e9:.1f} s in all; it lived "
+        f"for {lived / 1e9:.1f} s, and used {most.exit.cpu_runtime_ns / 1e9:.1f} s of CPU."
+    )
+    return [context("kill.timeout_orphan.waited_for_a_cpu", text, ends(most))]
+
+
 def _timers(case: Case) -> Iterator[Candidate]:
     """Finds SIGALRM: the process or its framework had set a time limit."""
     for actor in case:
@@ -155,6 +176,7 @@ def _timers(case: Case) -> Iterator[Candidate]:
                     [*ends(actor), *ends(orphans[0])],
                 )
             )
+        evidence += _waited_for_a_cpu(case, actor)
         summary = f"{actor.who} reached its own time limit after {age:.1f} s."
         yield Candidate(
             cause="kill.timeout_orphan",
