@@ -42,7 +42,7 @@ RUN_BY = {
     "OTELCOL_OUTPUT=": "tests/e2e/collector.py::Collector",
     "OTEL_EXPORTER_OTLP_ENDPOINT=": "tests/frameworks/test_incidents.py::incident",
     'curl -s -H "Authorization': "tests/stack/test_stack.py::test_an_incident_is_told_to_everybody",
-    "curl -s http://127.0.0.1:9464/tree": "tests/test_admin.py::test_",
+    "curl -s http://127.0.0.1:9464/tree": "tests/admin/test_endpoint.py::test_",
     "sudo OTEL_EXPORTER": (
         "tests/live/test_unit.py::test_it_serves_with_two_capabilities_and_tells_its_supervisor"
     ),
@@ -55,7 +55,7 @@ RUN_BY = {
     "examples/run.py": "tests/frameworks/test_incidents.py::incident",
     "sudo examples/run.py": "tests/frameworks/test_incidents.py::incident",
     "kwitness run": "tests/live/test_commands.py::test_run_gives_the_commands_own_status",
-    "kwitness incidents": "tests/test_admin.py::test_",
+    "kwitness incidents": "tests/admin/test_alerts.py::test_",
     "kwitness replay": "tests/deploy/test_wheel.py::test_it_runs_from_where_it_is_installed",
 }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 ENGINE, STORIES = "tests/investigate/test_engine.py", "tests/investigate/test_causes.py"
 ROOTS = "tests/investigate/test_roots.py"
 SEVERITIES, LOOKS = "tests/test_exit_severity.py", "tests/test_usage.py"
-CORE, ACTIVITY, LINEAGE = "tests/core", "tests/facts", "tests/test_lineage.py"
+CORE, ACTIVITY, LINEAGE = "tests/core", "tests/facts", "tests/lineage"
 SHOW, SCREENS = "tests/test_show.py", "tests/scenarios/test_screens.py"
 GOLDENS, INCIDENTS = "tests/scenarios/test_goldens.py", "tests/scenarios/test_incidents.py"
 PROOF = "tests/attribution"

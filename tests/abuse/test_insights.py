@@ -21,7 +21,7 @@ import pytest
 from receiver import semconv as sc
 from receiver.units import MIB
 from tests.abuse.http2 import Holder
-from tests.insights.test_records import record, request
+from tests.insights.requests import record, request
 
 pytestmark = pytest.mark.abuse
 ROOT = Path(__file__).parent.parent.parent

@@ -201,8 +201,8 @@ def test_bodies_that_are_not_what_they_say_are_refused_and_counted() -> None:
 
 
 def test_bad_records_are_a_partial_success() -> None:
-    from tests.insights.test_records import record
-    from tests.insights.test_records import request as of
+    from tests.insights.requests import record
+    from tests.insights.requests import request as of
 
     body = of(
         record(process__pid=float("nan")), record(process__pid="x"), record()

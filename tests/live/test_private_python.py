@@ -28,7 +28,7 @@ from receiver import semconv as sc
 from tests.conftest import missing
 from tests.e2e.collector import free_port
 from tests.export.fake import LOGS
-from tests.insights.test_records import record, request
+from tests.insights.requests import record, request
 
 pytestmark = pytest.mark.live
 ROOT = Path(__file__).parent.parent.parent
