@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -39,6 +40,10 @@ def main() -> int:
             print("\n".join(found.alarms))
         print(found)
         return 0
+    # What is ignored here would be ignored by every program that is played.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     lines = _saved(args.save)
     if not args.summary:
         for composition in _left(args, {(e.number, e.sick) for e in lines}):

@@ -23,6 +23,8 @@ def killed_from_outside(b: Bench) -> Plan:
     number = b.draw.choice(
         (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP)
     )
+    if number == signal.SIGHUP and "nohup" in b.composition.wrappers:
+        number = signal.SIGTERM  # it would be ignored
     plan = Plan(
         stages=b.one(b.step("victim", [])),
         truth=Truth("kill.supervisor", {"pid": "sender"}, rivals=_RIVALS),

@@ -46,7 +46,8 @@ def quota_of_cpu(b: Bench) -> Plan:
     )
     limit = b.draw.choice((4, 6))
     before = ("timeout", str(limit if b.sick else limit * 10), *b.cgroup_words(group))
-    step = b.step("victim", ["work 1500"], before=before, work=0.2)
+    # more CPU time than the quota gives until the limit, on any machine
+    step = b.step("victim", [f"burn {limit * 250}"], before=before, work=0.2)
     truth = Truth("cpu.quota", {"pid": "victim"}, rivals=("cpu.neighbour",))
     return Plan(stages=b.one(step), truth=truth, happened=failed)
 
@@ -66,6 +67,6 @@ def neighbours_on_its_cpu(b: Bench) -> Plan:
         strangers.append(f"burner{number}")
     limit = b.draw.choice((4, 6))
     before = ("timeout", str(limit if b.sick else limit * 10), "taskset", "-c", str(cpu))
-    step = b.step("victim", ["work 5000"], before=before, work=0.2)
+    step = b.step("victim", [f"burn {limit * 500}"], before=before, work=0.2)
     truth = Truth("cpu.neighbour", {"pids": strangers}, rivals=("cpu.quota",))
     return Plan(stages=b.one(step), truth=truth, happened=failed)

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static void fail(const char *what) { fprintf(stderr, "%s: %s\n", what, strerror(errno)); exit(1); }
@@ -24,6 +25,8 @@ static void work(int ms) {
   volatile long sum = 0;
   for (long i = 0; i < ms * 400000L; i++) sum += i;
 }
+
+static void burn(int ms) { while (clock() / (CLOCKS_PER_SEC / 1000) < ms) work(1); }
 
 static void write_file(const char *path, int kib, int ms) {
   static char block[65536];
@@ -175,6 +178,7 @@ static void step(char **w) {
     fputs(own, file);
     fclose(file);
   } else if (is(op, "work")) work(atoi(a));
+  else if (is(op, "burn")) burn(atoi(a));
   else if (is(op, "idle")) wait_ms(atoi(a));
   else if (is(op, "read") || is(op, "fifo")) read_file(a, b ? atoi(b) : 0);
   else if (is(op, "write")) write_file(a, atoi(b), atoi(c));

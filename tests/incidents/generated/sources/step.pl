@@ -16,6 +16,7 @@ sub server {
 my %op = (
     note => sub { open(my $f, '>', $_[0]) or die "$_[0]: $!\n"; print $f readlink('/proc/self'); close $f },
     work => sub { my $x = 0; for my $n (1 .. $_[0] * 15000) { $x += $n } },
+    burn => sub { my ($u, $s); do { my $x = 0; $x += $_ for 1 .. 15000; ($u, $s) = times } until ($u + $s) * 1000 >= $_[0] },
     idle => sub { pause($_[0]) },
     read => sub { die "$_[0]: too short\n" if length(slurp($_[0])) < 1024 * ($_[1] // 0) },
     write => sub {

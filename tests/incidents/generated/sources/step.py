@@ -24,6 +24,11 @@ def work(ms: str) -> None:
         sum(range(30_000))
 
 
+def burn(ms: str) -> None:
+    while time.process_time() * 1000 < int(ms):
+        sum(range(30_000))
+
+
 def idle(ms: str) -> None:
     time.sleep(int(ms) / 1000)
 
@@ -173,6 +178,7 @@ def say(kib: str) -> None:
 OPERATIONS: dict[str, Callable[..., None]] = {
     "note": note,
     "work": work,
+    "burn": burn,
     "idle": idle,
     "read": read,
     "write": write,

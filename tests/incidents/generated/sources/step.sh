@@ -11,6 +11,11 @@ for line in "${lines[@]}"; do
   case $op in
     note) read -r own _ < /proc/self/stat; echo "$own" > "$a" ;;
     work) for ((i = 0; i < a * 250; i++)); do :; done ;;
+    burn)
+      # user and system time in ticks of 10 ms, proc_pid_stat(5)
+      while read -r -a s < /proc/self/stat && [ $(((s[13] + s[14]) * 10)) -lt "$a" ]; do
+        for ((i = 0; i < 5000; i++)); do :; done
+      done ;;
     idle) sleep "$(seconds "$a")" ;;
     read)
       cat "$a" > /dev/null
