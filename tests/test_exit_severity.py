@@ -65,6 +65,21 @@ def test_the_signal_that_ends_a_process_is_not_also_the_request_before_it(
     assert exit_severity_of(story, worker) is exit_severity
 
 
+@pytest.mark.parametrize(
+    ("cpu_ms", "exit_severity"), [(900, ExitSeverity.FAILED), (2, ExitSeverity.ANSWER)]
+)
+def test_threads_that_wait_for_a_cpu_make_no_answer_of_a_failure(
+    cpu_ms: int, exit_severity: ExitSeverity
+) -> None:
+    """Twenty threads wait for longer than their process lives."""
+    story = Story()
+    root = story.command("bash", "job.sh")
+    step = story.spawn(root, "java", "-jar", "rank.jar")
+    ms = 1_000_000
+    story.exit(step, 1, after_ms=3_000, run_delay_ns=20_000 * ms, cpu_runtime_ns=cpu_ms * ms)
+    assert exit_severity_of(story, step) is exit_severity
+
+
 @pytest.mark.parametrize("answer", [True, False])
 def test_an_answer_below_a_failure_is_not_its_culprit(answer: bool) -> None:
     """`grep` that finds nothing inside a step that then fails with 3: the step failed.

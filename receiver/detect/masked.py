@@ -101,8 +101,10 @@ def _is_answer(process: Worker, code: int) -> bool:
     if process.exit is None or code != 1:
         return False
     # On a busy host the shortest command lives for long: the time on a run queue does not count.
+    # Several threads wait for longer than their process lives.
     lived_ns = process.exit.time_boottime_ns - process.key.start_boottime_ns
-    return process.name in _PREDICATES or lived_ns - process.exit.run_delay_ns < SHORT_NS
+    ran_ns = max(lived_ns - process.exit.run_delay_ns, min(lived_ns, process.exit.cpu_runtime_ns))
+    return process.name in _PREDICATES or ran_ns < SHORT_NS
 
 
 def masked_failures(parent: Worker, children: Children) -> list[tuple[Finding, Worker, bool]]:

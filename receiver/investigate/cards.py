@@ -30,6 +30,8 @@ class Via(Enum):
     SAME = "process"  # it is the same process
     PARENT = "parent"  # the process of the effect is the parent, or has the same parent
     ANCESTOR = "exit"  # the process of the effect is the same one, or started it
+    # as ANCESTOR, and one that had started the process of the effect ended it
+    STARTER = "deadline"
     SIGNAL = "signal"  # one signal, or signals of one sender, ended both; or one sent it
     CONNECTION_ENDS = "socket"  # they are the two ends of a connection
     SAME_ENDPOINT = "endpoint"  # both wait for the same address, or it is the same process

@@ -258,17 +258,21 @@ class Case:
     def _handed_on(self, actor: ProcessSnapshot) -> list[ProcessSnapshot]:
         """What failed below its workers just before it did: they hand a result on and end well.
 
-        It ended with the same status, or with the one that an exception gives any program.
+        It ended with the same status, or with the one that an exception gives any program. Status 1
+        of the last child may be an answer: its parent ended with it, too.
         """
-        return [
+        children = self.children(actor)
+        below = [
             c
-            for worker in self.children(actor)
+            for worker in children
             if not worker.execs and not worker.failed
             for c in self.children(worker)
-            if c.exit_severity >= ExitSeverity.FAILED
-            and 0 <= actor.end_ns - c.end_ns <= SECOND
-            and actor.end.code in (1, c.end.code)
+            if c.exit_severity >= ExitSeverity.FAILED and actor.end.code in (1, c.end.code)
         ]
+        last = max(children, key=lambda c: (c.start_ns, c.pid), default=None)
+        if last is not None and last.failed and last.end.code == actor.end.code:
+            below.append(last)
+        return [c for c in below if c.end_ns and 0 <= actor.end_ns - c.end_ns <= SECOND]
 
     def pool_of(self, actor: ProcessSnapshot) -> list[ProcessSnapshot]:
         """The workers that it took down with itself: two forks of it or more, at its own end."""

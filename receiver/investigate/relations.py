@@ -105,6 +105,13 @@ def _ancestor(case: Case, pair: _Pair) -> Tie | None:
     return Tie(Via.ANCESTOR, f"{pair.one.who} is a descendant of {pair.other.who}.", ends(pair.one))
 
 
+def _starter(case: Case, pair: _Pair) -> Tie | None:
+    tie, above = _ancestor(case, pair), {a.key for a in case.above(pair.other)}
+    if tie is None or not any(s.sender in above for s in _sent(pair.other)):
+        return None
+    return msgspec.structs.replace(tie, via=Via.STARTER)
+
+
 def _signal(case: Case, pair: _Pair) -> Tie | None:
     theirs = {s.sender: s for s in _sent(pair.one)}
     shared = next((s for s in _sent(pair.other) if s.sender in theirs), None)
@@ -233,6 +240,7 @@ _CHECKS: dict[Via, Callable[[Case, _Pair], Tie | None]] = {
     Via.SAME: _same,
     Via.PARENT: _parent,
     Via.ANCESTOR: _ancestor,
+    Via.STARTER: _starter,
     Via.SIGNAL: _signal,
     Via.CONNECTION_ENDS: _ends,
     Via.SAME_ENDPOINT: _endpoint,

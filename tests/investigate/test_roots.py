@@ -331,6 +331,22 @@ def test_a_quota_explains_a_time_limit_that_is_short(throttled: int, cause: str)
     assert cause_of(report_of(story)) == cause
 
 
+@pytest.mark.parametrize(
+    ("sender", "cause"), [("starter", "cpu.neighbour"), ("stranger", "kill.supervisor")]
+)
+def test_a_lack_of_cpu_brings_about_no_kill_by_a_stranger(sender: str, cause: str) -> None:
+    """Who had started it may have lost patience. A stranger has a reason of its own."""
+    story = Story()
+    root = story.command("python3", "run.py")
+    step = story.spawn(root, "python3", "check.py")
+    waits_for_a_cpu(story, step)
+    by = root if sender == "starter" else ProcessKey(666, 5)
+    story.signal(by, step, signal.SIGKILL, comm="python3")
+    story.exit(step, signal=signal.SIGKILL, run_delay_ns=8 * SECOND, cpu_runtime_ns=4 * SECOND)
+    story.exit(root, 1)
+    assert cause_of(report_of(story)) == cause
+
+
 def test_neighbours_of_one_name_are_counted_together() -> None:
     """Six that took the CPU together, and a stranger that used more than each of them."""
     story = Story()

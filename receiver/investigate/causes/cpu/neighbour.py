@@ -172,6 +172,9 @@ CARD = cause_class(
     fix="Move or limit the neighbour, or reserve CPUs for the task.",
     needs="process_sample neighbour",
     nature=Nature.DELAY,
-    brings=(to("kill.timeout_orphan kill.heartbeat kill.probe kill.supervisor", Via.ANCESTOR),),
+    brings=(
+        to("kill.timeout_orphan", Via.ANCESTOR),
+        to("kill.supervisor", Via.STARTER),
+    ),
     find=(neighbours,),
 )

@@ -81,7 +81,8 @@ CARD = cause_class(
     brings=(
         to("cpu.neighbour data.skew", Via.SAME),
         to("cpu.neighbour", Via.CGROUP),
-        to("kill.timeout_orphan kill.heartbeat kill.probe kill.supervisor", Via.ANCESTOR),
+        to("kill.timeout_orphan", Via.ANCESTOR),
+        to("kill.supervisor", Via.STARTER),
     ),
     find=(quota,),
 )

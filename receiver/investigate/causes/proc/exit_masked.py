@@ -175,9 +175,14 @@ def _answered(actor: ProcessSnapshot) -> bool:
 
 
 def _lived_ns(actor: ProcessSnapshot) -> int:
-    """Its life without the time on a run queue: on a busy host, the shortest one lives for long."""
-    waited = actor.exit.run_delay_ns if actor.exit is not None else 0
-    return actor.end_ns - actor.start_ns - waited
+    """Its life without the time on a run queue: on a busy host, the shortest one lives for long.
+
+    Several threads wait for longer than their process lives.
+    """
+    lived = actor.end_ns - actor.start_ns
+    if actor.exit is None:
+        return lived
+    return max(lived - actor.exit.run_delay_ns, min(lived, actor.exit.cpu_runtime_ns))
 
 
 def _piped_to(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:
