@@ -67,6 +67,14 @@ class Bench:
         """The words in front of a command that move it into a cgroup."""
         return ("sh", "-c", f'echo 0 > {group}/cgroup.procs && exec "$@"', "sh")
 
+    def network(self) -> tuple[str, ...]:
+        """The words in front of a command that move it into a network namespace of its own.
+
+        `ip netns exec` would mount another /sys, without the cgroups.
+        """
+        self.lab.namespace()
+        return ("nsenter", f"--net=/run/netns/{self.lab.near}")
+
     def note(self, key: str, value: object = "yes") -> None:
         """What the injector did."""
         self.notes[key] = str(value)

@@ -19,7 +19,9 @@ def nobody_listens(b: Bench) -> Plan:
         "net.backlog_refused", {"address": f"127.0.0.1:{port}"}, rivals=("net.blackhole",)
     )
     step = b.step("victim", [f"ask {port} 3000"])
-    return Plan(stages=b.one(step), truth=truth, happened=both(logged("[Rr]efused"), failed))
+    return Plan(
+        stages=b.one(step), truth=truth, happened=both(logged("[Rr]efused|ECONNREFUSED"), failed)
+    )
 
 
 @fault("K", languages=_TCP, weight=2)
@@ -75,8 +77,7 @@ def port_is_taken(b: Bench) -> Plan:
 @fault("K", languages=("python", "java", "go", "node"))
 def packets_are_dropped(b: Bench) -> Plan:
     """A firewall rule drops what goes to the port: SYNs get no answer."""
-    b.lab.namespace()
-    near = ("ip", "netns", "exec", b.lab.near)
+    near = b.network()
     port = b.server(OK, inside=near)
     if b.sick:
         rule = ["iptables-legacy", "-A", "INPUT", "-p", "tcp", "--dport", str(port), "-j", "DROP"]

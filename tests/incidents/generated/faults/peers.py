@@ -30,12 +30,9 @@ _ANSWERS = {
 @fault("K")
 def name_is_not_resolved(b: Bench) -> Plan:
     """Its name server is silent, or answers with a failure."""
-    b.lab.namespace()
-    near = ("ip", "netns", "exec", b.lab.near)
-    settings = Path(f"/etc/netns/{b.lab.near}")
-    settings.mkdir(parents=True)
-    b.lab.clean_up(lambda: shutil.rmtree(settings))
-    (settings / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:2\n")
+    near, settings = b.network(), b.folder / "conf" / "resolv.conf"
+    settings.write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:2\n")
+    own = ("unshare", "--mount", "sh", "-c", f'mount --bind {settings} /etc/resolv.conf; exec "$@"')
     kind = b.draw.choice(("silent", "failure"))
     b.stranger(
         "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', 53))\n"
@@ -50,7 +47,7 @@ def name_is_not_resolved(b: Bench) -> Plan:
         stages=started(b, tool(b, "victim", code)),
         truth=truth,
         happened=both(logged("gaierror"), failed),
-        inside=near,
+        inside=(*near, *own, "sh"),
     )
 
 
@@ -149,8 +146,7 @@ def token_comes_late(b: Bench) -> Plan:
 @fault("K")
 def idle_connection_is_cut(b: Bench) -> Plan:
     """Something between forgets it while it is idle: later packets vanish, or are reset."""
-    b.lab.namespace()
-    near = ("ip", "netns", "exec", b.lab.near)
+    near = b.network()
     port = b.server("while c.recv(64): c.sendall(b'ok')", inside=near)
     idle, way = b.draw.choice((7, 9)), b.draw.choice(("DROP", "REJECT"))
     code = (
@@ -197,7 +193,7 @@ def _database(b: Bench) -> str:
     subprocess.run(make, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with (home / "pg_hba.conf").open("a") as rules:
         rules.write("host all all 10.77.0.0/24 trust\n")
-    b.lab.namespace()
+    b.network()
     settings = f"-c listen_addresses=10.77.0.2 -c unix_socket_directories={home} -c fsync=off"
     server = [*base, str(binaries[-1] / "postgres"), "-D", str(home), *settings.split()]
     b.lab.outside(server, namespace=b.lab.far)
@@ -235,5 +231,5 @@ def row_is_locked(b: Bench) -> Plan:
         stages=b.stages(Stage((holder, step))),
         truth=truth,
         happened=both(logged("statement timeout"), failed),
-        inside=("ip", "netns", "exec", b.lab.near),
+        inside=("nsenter", f"--net=/run/netns/{b.lab.near}"),
     )

@@ -26,8 +26,7 @@ def inotify_instances_run_out(b: Bench) -> Plan:
 
 @fault("K")
 def local_ports_run_out(b: Bench) -> Plan:
-    b.lab.namespace()
-    near, first, count = ("ip", "netns", "exec", b.lab.near), 40_000, b.draw.choice((30, 60))
+    near, first, count = b.network(), 40_000, b.draw.choice((30, 60))
     port = b.server("time.sleep(300)", inside=near)
     last = first + (count if b.sick else 2000)
     run(*near, "sysctl", "-qw", f"net.ipv4.ip_local_port_range={first} {last}")
