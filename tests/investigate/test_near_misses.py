@@ -372,3 +372,43 @@ def test_a_pool_hands_any_failure_on_with_the_status_of_an_exception(
     story.exit(worker, 0, after_ms=5)
     story.exit(root, status, after_ms=40)
     assert cause_of(report_of(story)) == cause
+
+
+@pytest.mark.parametrize(
+    ("closed_first", "status", "cause"),
+    [(True, 3, "db.lock_wait"), (False, 3, "db.lock_wait"), (False, 0, "none.degraded")],
+)
+def test_a_statement_that_met_the_time_limit_of_its_database(
+    closed_first: bool, status: int, cause: str
+) -> None:
+    """The exit of a client closes its connection: the last event of that comes after it."""
+    story = Story()
+    root = story.command("bash", "job.sh")
+    database: dict[str, Any] = {"family": 2, "peer_low": 0x0200000A, "peer_port": 5432}
+
+    def connects(port: int) -> tuple[ProcessKey, dict[str, Any]]:
+        who = story.spawn(root, "psql", "-qf", f"{port}.sql")
+        link = database | {"connection_id": story.now, "established_boottime_ns": story.now}
+        link["local_port"] = port
+        story.fact(Connection, who, stage=ConnectionStage.CONNECTED, **link)
+        return who, link | {"sent_bytes": 100, "received_bytes": 300}
+
+    holder, held = connects(40_001)
+    client, mine = connects(40_002)
+    asked = story.now
+    for _ in range(5):
+        story.step(1_000)
+        for who, link, received in ((holder, held, asked + 1), (client, mine, asked - MS)):
+            times = {"last_send_boottime_ns": asked, "last_receive_boottime_ns": received}
+            story.fact(Connection, who, stage=ConnectionStage.SAMPLED, **(link | times))
+        story.tick(0)
+    end = {"last_send_boottime_ns": story.now, "last_receive_boottime_ns": story.now - MS}
+    if closed_first:
+        story.fact(Connection, client, stage=ConnectionStage.CLOSED, **(mine | end))
+    story.exit(client, status, after_ms=1)
+    if not closed_first:
+        story.step(27)
+        story.fact(Connection, client, stage=ConnectionStage.CLOSED, **(mine | end))
+    story.exit(holder, 0, after_ms=900)
+    story.exit(root, status)
+    assert cause_of(report_of(story)) == cause

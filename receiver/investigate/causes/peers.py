@@ -15,6 +15,7 @@ IDLE_NS = 4 * SECOND  # a connection is idle after this time without a byte in e
 SILENT_NS = 3 * SECOND
 # the kernel stamps sends and receives with ticks of at most 10 ms (CONFIG_HZ=100)
 TICK_NS = 10_000_000
+_CLOSING_NS = SECOND // 2
 DATABASES = {
     5432: "PostgreSQL",
     3306: "MySQL",
@@ -51,7 +52,9 @@ def failed_soon_after(actor: ProcessSnapshot, at_ns: int) -> list[Evidence]:
     """Returns evidence if the process failed soon after this time."""
     if not actor.failed or actor.end.signal:
         return []
+    # The end of a process closes its connections, so that their last event comes after it.
     soon = actor.end_ns - at_ns
+    soon = 0 if -_CLOSING_NS < soon < 0 else soon
     if soon < 0 or soon > 10 * SECOND:
         return []
     weight = SOME if soon < 2 * SECOND else SLIGHT
