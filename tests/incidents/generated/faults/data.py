@@ -31,8 +31,8 @@ def data_of_another_day(b: Bench) -> Plan:
 
 
 _COUNT = """n = 0
-for line in open(sys.argv[1]):
-    for _ in range(2): n += sum(map(int, line.split(',')[:2]))
+with open(sys.argv[1], "rb") as f:
+    while part := f.read(1 << 20): n += part.count(b","); time.sleep(0.08)
 print(n)"""
 
 
