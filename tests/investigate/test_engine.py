@@ -37,6 +37,7 @@ from receiver.observe.recording import FrameKind, Recording
 from receiver.observe.replay import replay, replay_frame
 from receiver.observe.session import Session
 from receiver.signals import Severity
+from receiver.units import SECOND
 from tests.builders import MS, Calls, Story, airflow, attributes
 from tests.investigate.telling import cause_of, report_of, with_history
 
@@ -655,17 +656,46 @@ def test_the_texts_of_a_report_are_bounded() -> None:
     )
 
 
-@pytest.mark.parametrize(("wrote", "verdict"), [(0, "healthy"), (4096, "incident")])
-def test_a_process_that_wrote_nothing_was_not_writing_the_file(wrote: int, verdict: str) -> None:
-    """The position belongs to the open file description, which it shares with the shell's."""
+NOTHING, LINES, BLOCKS = (0, 0), (300, 100), (409_600, 100)  # bytes, calls
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "wrote", "idle_ms", "said"),
+    [
+        (3, NOTHING, 0, ""),
+        (3, LINES, 0, "It was writing /data/out.csv at that moment"),
+        (3, LINES, 5_000, "It had not closed /data/out.csv"),
+        (1, LINES, 0, ""),  # a server's log
+        (1, BLOCKS, 5_000, ""),  # an export that was over
+        (1, BLOCKS, 0, "It was writing /data/out.csv at that moment"),
+    ],
+)
+def test_a_signal_stops_a_writer_only_in_the_middle_of_its_output(
+    descriptor: int, wrote: tuple[int, int], idle_ms: float, said: str
+) -> None:
+    """A process that wrote nothing shares the position of the shell's open file. A server that is
+    stopped by somebody else, and whose standard output is a file, is not cut short."""
     story = Story()
     root = story.command("bash", "job.sh")
     worker = story.spawn(root, "python3", "load.py")
-    story.opens(worker, "/data/out.csv", os.O_WRONLY | os.O_CREAT, inode=42)
+    number = story.opens(worker, "/data/out.csv", os.O_WRONLY | os.O_CREAT, inode=42)
+    last_use_ns = story.now + SECOND // 2
+    story.step(500 + idle_ms)
     story.signal(STRANGER, worker, signal.SIGTERM, comm="drainer", handled=1)
-    story.open_file(worker, "/data/out.csv", reason=FileReason.SIGNAL, signal=15)
-    story.exit(worker, 0, write_call_bytes=wrote)
+    story.open_file(
+        worker, "/data/out.csv", reason=FileReason.SIGNAL, signal=15, descriptor=descriptor
+    )
+    story.closes(
+        worker,
+        number,
+        written=wrote[0],
+        write_calls=wrote[1],
+        last_use_boottime_ns=last_use_ns if wrote[0] else 0,
+    )
+    story.exit(worker, 0, write_call_bytes=wrote[0])
     story.exit(root, 0)
     report = report_of(story)
-    assert report.verdict == verdict
-    assert (b"was writing" in to_json(report)) == bool(wrote)
+    assert report.verdict == ("incident" if said else "healthy")
+    told = to_json(report).decode()
+    assert said in told
+    assert ("was writing" in told) == ("was writing" in said)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.detect.writes import is_output
-from receiver.events import FileReason, Signal
+from receiver.events import FileReason, OpenFile, Signal
 from receiver.investigate.cards import Via, cause_class, to
 from receiver.investigate.case import Case
 from receiver.investigate.causes.common import (
@@ -30,6 +30,9 @@ from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.model import POLITE
 from receiver.text.names import signal_name
 from receiver.units import SECOND
+
+# the smallest buffer of a stream that is no terminal: setvbuf(3) uses st_blksize
+_BUFFER_BYTES = 4096
 
 
 def swallowed(case: Case) -> Iterator[Candidate]:
@@ -123,9 +126,7 @@ def _stopped_work(case: Case, actor: ProcessSnapshot, at_ns: int) -> list[Eviden
         )
         for each in dead[:1]
     ]
-    for each in torn[:1]:
-        text = f"It was writing {each.path} at that moment, at byte {each.position_bytes}."
-        out.append(supports("kill.swallowed.was_writing", CLEAR, text, [fact(each)]))
+    out += [e for f in torn if (e := _unfinished(actor, f, at_ns)) is not None][:1]
     wrote_on = [
         u for u in actor.uses if u.writing and u.written_bytes and u.last_ns > at_ns + SECOND
     ]
@@ -134,6 +135,27 @@ def _stopped_work(case: Case, actor: ProcessSnapshot, at_ns: int) -> list[Eviden
         text = f"It continued to write for {seconds:.1f} s after the signal."
         out.append(contradicts("kill.swallowed.wrote_on", SOME, text, facts_of_use(wrote_on[0])))
     return out
+
+
+def _unfinished(actor: ProcessSnapshot, file: OpenFile, at_ns: int) -> Evidence | None:
+    """Returns evidence that the file was not complete when the signal came.
+
+    Lines of a log prove nothing: the standard output counts only if it was written in whole
+    buffers, and until then.
+    """
+    use = next((u for u in actor.uses if u.key == (file.device, file.inode)), None)
+    if use is not None and use.write_calls:
+        wrote_just_now = use.last_ns > at_ns - SECOND
+        is_data = use.written_bytes >= _BUFFER_BYTES * use.write_calls
+    else:
+        wrote_just_now = is_data = False
+    if wrote_just_now and (is_data or file.descriptor > 2):
+        text = f"It was writing {file.path} at that moment, at byte {file.position_bytes}."
+        return supports("kill.swallowed.was_writing", CLEAR, text, [fact(file)])
+    if file.descriptor > 2:
+        text = f"It had not closed {file.path}, and was at byte {file.position_bytes}."
+        return supports("kill.swallowed.had_not_closed", CLEAR, text, [fact(file)])
+    return None
 
 
 CARD = cause_class(
