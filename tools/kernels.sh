@@ -46,6 +46,7 @@ initramfs() { # directory
 #!/bin/busybox sh
 export PATH=/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 /bin/busybox --install -s /bin
+echo KWITNESS-INIT
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 for pass in 1 2 3; do for m in /modules/*.ko; do insmod $m 2>/dev/null; done; done
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=262144,ro,cache=loose host /root || { echo KWITNESS-STATUS 99; poweroff -f; }
@@ -64,6 +65,25 @@ INIT
 	(cd "$work" && find . | cpio -o -H newc 2>/dev/null | gzip -1) > "$1/initramfs.gz"
 }
 
+# Fails if the kernel did not come as far as its init, which an emulator on a busy machine may cause; a panic may also stop it for good.
+boot() { # directory command log
+	local kernel
+	kernel=$(find "$1/tree/boot" -name 'vmlinuz-*' | head -1)
+	timeout 1200 qemu-system-x86_64 -M q35 -cpu max -m 3G -smp 2 -net none -display none -serial stdio -no-reboot \
+		-kernel "$kernel" -initrd "$1/initramfs.gz" \
+		-fsdev local,id=host,path=/,security_model=none,multidevs=remap,readonly=on -device virtio-9p-pci,fsdev=host,mount_tag=host \
+		-append "console=ttyS0 quiet panic=-1 no_timer_check kwitness_run=$(echo "$2" | base64 -w0)" > "$3" 2>&1 < /dev/null &
+	while kill -0 $! 2> /dev/null; do
+		if grep -aq 'Kernel panic' "$3"; then
+			sleep 5 # its last words
+			kill $! 2> /dev/null || true
+		fi
+		sleep 1
+	done
+	wait $! || true
+	grep -aq KWITNESS-INIT "$3"
+}
+
 for pattern in "${patterns[@]}"; do
 	package=$(image "$pattern")
 	[ -n "$package" ] || { echo "kernels: apt knows no linux-image-$pattern"; failed=1; continue; }
@@ -75,10 +95,7 @@ for pattern in "${patterns[@]}"; do
 timeout 900 .venv/bin/python -m pytest -q -p no:cacheprovider --basetemp=/tmp/pytest $tests"
 		[ -z "${KWITNESS_KERNEL_COMMAND:-}" ] || command="cd $PWD && HOME=/tmp KWITNESS_DOOR=$door $KWITNESS_KERNEL_COMMAND"
 		log="$cache/$package-$door.log"
-		timeout 1200 qemu-system-x86_64 -M q35 -cpu max -m 3G -smp 2 -net none -display none -serial stdio -no-reboot \
-			-kernel "$(find "$cache/$package/tree/boot" -name 'vmlinuz-*' | head -1)" -initrd "$cache/$package/initramfs.gz" \
-			-fsdev local,id=host,path=/,security_model=none,multidevs=remap,readonly=on -device virtio-9p-pci,fsdev=host,mount_tag=host \
-			-append "console=ttyS0 quiet panic=-1 kwitness_run=$(echo "$command" | base64 -w0)" > "$log" 2>&1 < /dev/null || true
+		boot "$cache/$package" "$command" "$log" || boot "$cache/$package" "$command" "$log" || true
 		tr -d '\r' < "$log" | grep -aE '^(FAILED|ERROR|[0-9]+ (passed|failed))|passed|REFUSED|TOO DEEP|KWITNESS-STATUS' || tail -20 "$log"
 		grep -aq 'KWITNESS-STATUS 0' "$log" || { echo "kernels: $package with door $door FAILED; all of it: $log"; failed=1; }
 	done
