@@ -70,6 +70,7 @@ class Life(msgspec.Struct):
     read_of: dict[str, int] = msgspec.field(default_factory=lambda: defaultdict(int))
     written_to: dict[str, int] = msgspec.field(default_factory=lambda: defaultdict(int))
     opened_to_write: set[str] = msgspec.field(default_factory=set)
+    opens_to_write: int = 0  # a removed file and a new one have one path
     failures: list[Failed] = msgspec.field(default_factory=list)
     threads: set[int] = msgspec.field(default_factory=set)
     threads_at_most: int = 1
@@ -90,6 +91,7 @@ class Life(msgspec.Struct):
         self.signals += thread.signals
         self.failures += thread.failures
         self.opened_to_write |= thread.opened_to_write
+        self.opens_to_write += thread.opens_to_write
         for endpoint, errors in thread.connected.items():
             self.connected.setdefault(endpoint, []).extend(errors)
         self.read += thread.read
@@ -188,6 +190,7 @@ def _called(
         witness.kills.append((at, life.pid, target, words[-1]))
     elif name in ("open", "openat", "openat2", "creat") and _writes(name, arguments):
         life.opened_to_write.add(match[4] or _path(arguments))
+        life.opens_to_write += 1
     elif name in WRITES and value > 0:
         life.written += value
         life.written_to[_file(arguments)] += value

@@ -151,10 +151,12 @@ def no_event(scene: Scene, what: str, **_: str) -> bool | None:
 @form(r"(?P<count>\d+) files? (?:was|were) written and closed by the writers?")
 def files_written(scene: Scene, count: str, **_: str) -> bool | None:
     """Standard output may be a file, too, that nobody of the run opened."""
-    paths: set[str] = set()
+    opened, inherited, opens = set[str](), set[str](), 0
     for life in scene.strace.lives.values():
-        paths |= life.opened_to_write | {p for p in life.written_to if p.startswith("/")}
-    return int(count) <= len(paths)
+        opened |= life.opened_to_write
+        inherited |= {p for p in life.written_to if p.startswith("/")}
+        opens += life.opens_to_write
+    return int(count) <= opens + len(inherited - opened)
 
 
 @form(r"(?P<count>\d+) connections? to (?P<ends>\d+) endpoints? (?:was|were) made, and none failed")
