@@ -86,6 +86,7 @@ class FileTable(Table[Files[W]], Generic[W]):
     def opened(self, event: FileOpened) -> Use[W] | None:
         """The process's use of that file; None, and counted, past the limit."""
         key = (event.device, event.inode)
+        self.versions.reused(event)
         uses = self._row(event.process).uses
         use = uses.get(key)
         if use is None:

@@ -76,6 +76,23 @@ class VersionTable(Generic[W]):
     def get(self, key: FileKey) -> Version[W] | None:
         return self._versions.get(key)
 
+    def reused(self, opened: FileOpened) -> None:
+        """Forgets a version whose file is gone, if the opened file has its inode number now.
+
+        Nobody may have seen the removal. The generation of the inode differs then. It is 0 where
+        the file system keeps none.
+        """
+        key = (opened.device, opened.inode)
+        version = self._versions.get(key)
+        if version is None or version.opened is None:
+            return
+        before, now = version.opened.generation, opened.generation
+        if before and now and before != now:
+            version.deleted = True
+            del self._versions[key]
+            if self._by_path.get(version.path) == key:
+                del self._by_path[version.path]
+
     def at(self, path: str) -> Version[W] | None:
         key = self._by_path.get(path)
         return self._versions.get(key) if key is not None else None

@@ -180,3 +180,16 @@ def test_an_empty_file_that_a_writer_has_open_is_still_that_writers() -> None:
         story.opens(second, "/data/out", OUT)
         version = story.core.facts.versions.get((1, 7))
         assert version is not None and version.writer.key == (second if gone else first)
+
+
+@pytest.mark.parametrize(("now", "same"), [(9, True), (8, False), (0, True)])
+def test_an_inode_number_that_is_used_again_is_another_file(now: int, same: bool) -> None:
+    """Nobody saw the removal. A file system without generations has 0."""
+    story = Story()
+    writer = story.task("extract")
+    story.closes(writer, story.opens(writer, "/d/a", OUT, generation=9), written=100, size=100)
+    reader = story.task("load", run="r2")
+    story.opens(reader, "/d/b", size=100, generation=now)
+    (process,) = [p for p in story.core.tree.processes() if p.key == reader]
+    assert process.execution is not None
+    assert bool(process.execution.reads_from) is same
