@@ -34,6 +34,8 @@ def main() -> int:
     args = parser.parse_args()
     if args.fault and args.set == "judging":
         parser.error("--fault looks into the judging set")
+    if args.recordings and args.set == "judging":
+        parser.error("--recordings keeps the judging set")
     if args.service:
         found = play_all(_left(args, set()))
         if args.set != "judging":
@@ -47,7 +49,10 @@ def main() -> int:
     lines = _saved(args.save)
     if not args.summary:
         for composition in _left(args, {(e.number, e.sick) for e in lines}):
-            line, played = _one(composition, args.truth)
+            keep = _recording(args.recordings, composition)
+            line, played = _one(composition, args.truth, keep)
+            if keep is not None:
+                _keep_truth(keep, played)
             lines.append(line)
             _keep(args, line, played)
     print("\n".join(summary(lines)))
@@ -84,6 +89,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-twins", action="store_true")
     parser.add_argument("--only-twins", action="store_true")
     parser.add_argument(
+        "--recordings",
+        type=Path,
+        metavar="FOLDER",
+        help="of the development set: a recording of each live run, with its truth beside it "
+        "(tests.incidents.weigh counts them)",
+    )
+    parser.add_argument(
         "--fault",
         action="append",
         default=[],
@@ -118,9 +130,34 @@ def _left(args: argparse.Namespace, known: set[tuple[int, bool]]) -> Iterator[Co
                 yield each
 
 
-def _one(composition: Composition, witnessed: bool) -> tuple[Line, Played | str]:
+def _recording(folder: Path | None, composition: Composition) -> Path | None:
+    if folder is None or composition.structure == "story":
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{composition.number}-{'incident' if composition.sick else 'twin'}.kw"
+
+
+def _keep_truth(recording: Path, played: Played | str) -> None:
+    """What is expected of a recording, in the form of the golden ones. A void run has none."""
+    if isinstance(played, str):
+        recording.unlink(missing_ok=True)
+        return
+    truth = played.truth
+    expected = {
+        "verdict": truth.verdict,
+        "cause": truth.cause,
+        "also_right": list(truth.also_right),
+        "culprit": truth.culprit,
+        "scene": played.composition.fault,
+    }
+    recording.with_suffix(".json").write_bytes(msgspec.json.encode(expected) + b"\n")
+
+
+def _one(
+    composition: Composition, witnessed: bool, keep: Path | None
+) -> tuple[Line, Played | str]:
     try:
-        played = play(composition, witnessed=witnessed)
+        played = play(composition, witnessed=witnessed, keep=keep)
     except UnavailableError as why:
         return Line(number=composition.number, sick=composition.sick, state="unavailable"), str(why)
     except (VoidError, RuntimeError, OSError) as why:

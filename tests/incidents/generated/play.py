@@ -47,9 +47,12 @@ class Played(msgspec.Struct, kw_only=True):
     undecided: list[str] = []  # sentences
 
 
-def play(composition: Composition, *, witnessed: bool = False) -> Played:
+def play(composition: Composition, *, witnessed: bool = False, keep: Path | None = None) -> Played:
     """Raises UnavailableError where this machine cannot, VoidError where the run's record does not
-    show what was composed."""
+    show what was composed.
+
+    `keep`: the file for a recording of a live run. A story is made again from its seed.
+    """
     if composition.structure == "story":
         truth, visible, report = stories.play(composition)
         return Played(
@@ -58,7 +61,7 @@ def play(composition: Composition, *, witnessed: bool = False) -> Played:
             truth=truth if composition.sick else HEALTHY,
             report=report,
         )
-    lab = Lab(composition.number)
+    lab = Lab(composition.number, keep)
     try:
         return _live(composition, lab, witnessed)
     finally:
@@ -135,13 +138,14 @@ def _with_pids(truth: Truth, pids: dict[str, int]) -> Truth:
 def _observed(
     bench: Bench, command: list[str], plan: Plan, witnesses: Witnesses | None
 ) -> tuple[Run, Verdicts | None]:
-    report = bench.lab.folder / "report.json"
+    report, keep = bench.lab.folder / "report.json", bench.lab.keep
+    verb = ["run"] if keep is None else ["record", "-o", str(keep), "--whole-host"]
     observed = witnesses.held(command) if witnesses is not None else command
     full = [
         sys.executable,
         "-m",
         "receiver",
-        "run",
+        *verb,
         "--quiet",
         "--report",
         str(report),
