@@ -45,9 +45,10 @@ $(OBJECT): $(wildcard bpf/*.c bpf/*.h) bpf/Makefile | $(VENV)/.installed
 generate: setup
 	@$(MAKE) --no-print-directory -s -C bpf generate PYTHON=$(CURDIR)/$(BIN)/python
 	@$(BIN)/python semconv/generate.py
+	@$(BIN)/python -m tests.incidents.weigh table
 	@PYTHONPATH=$(CURDIR) $(BIN)/python tools/generate_docs.py
 	@$(BIN)/python -m tools.dashboards
-	@$(BIN)/ruff format -q receiver/events.py receiver/constants.py receiver/semconv.py
+	@$(BIN)/ruff format -q receiver/events.py receiver/constants.py receiver/semconv.py receiver/investigate/weights.py
 
 demo: setup
 	@tools/need.sh root btf

@@ -2,7 +2,7 @@
 # Regenerates every generated file beside the committed one and compares.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-files="receiver/events.py receiver/constants.py receiver/semconv.py docs/conventions.md docs/causes.md docs/report.schema.json docs/configuration.md"
+files="receiver/events.py receiver/constants.py receiver/semconv.py receiver/investigate/weights.py docs/conventions.md docs/causes.md docs/report.schema.json docs/configuration.md"
 files+=" $(echo deploy/share/* deploy/grafana/dashboards/*.json)"
 before=$(mktemp -d)
 trap 'rm -rf "$before"' EXIT

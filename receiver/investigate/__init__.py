@@ -4,6 +4,7 @@ case        keeps the processes and facts of one execution
 symptoms    names the visible signs that something is wrong
 causes/     has one card for each cause class, and the functions that yield its candidates
 cards       what a card holds: prediction, rivals, relations, fix; classes has them all by name
+weights     the weights of the clues, counted from runs whose cause is known
 relations   checks on facts whether one candidate brought about another one
 graph       which candidate brought about which, and which failures each of them explains
 engine      finds the smallest set of roots that explains all failures, with one distribution

@@ -49,6 +49,7 @@ def evidence_line(evidence: Evidence, events: Citations) -> rp.EvidenceLine:
         printable(evidence.text),
         events.cite(evidence.facts),
         evidence.clue,
+        evidence.n,
     )
 
 

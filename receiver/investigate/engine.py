@@ -26,14 +26,18 @@ from receiver.investigate.graph import Edge, Graph, nature_of
 from receiver.investigate.reach import survived
 from receiver.investigate.relations import Tie
 from receiver.investigate.symptoms import MISMATCH, Symptom, symptoms
+from receiver.investigate.weights import VERIFIED
 
 KEPT_HYPOTHESES = 5
 KEPT_OF_A_CAUSE = 8  # candidates of one cause class with different culprits
 CONFIDENT = 0.5
-# log-odds = SLOPE x score + OFFSET. The curve is flatter than the best fit to the laboratory's
-# runs (docs/accuracy.md), because the rules were written with the same runs.
-SLOPE, OFFSET = 0.9, -3.2
+SLOPE, OFFSET = 0.9, -3.2  # log-odds = SLOPE x score + OFFSET
+# The confidence of a root that is more likely than not: log-odds = SURE_SLOPE x log-odds +
+# SURE_OFFSET. Fitted on composed incidents whose weights were counted from others
+# (`tests.incidents.calibrate`): a very likely root was right less often, a hardly likely one more.
+SURE_SLOPE, SURE_OFFSET = 0.6, 1.1
 CEILING = 0.99  # no report is certain
+UNVERIFIED = 0.9  # the highest confidence of a class that no counted run had as its cause
 _LOSS_CEILING = 0.75  # the highest confidence when relevant events were lost
 
 
@@ -217,6 +221,7 @@ def _is_again(case: Case, graph: Graph, lead: int, other: int) -> bool:
 
 def _incident(case: Case, graph: Graph, members: list[int], masks: list[int]) -> Explanation:
     shares = distribution([graph.nodes[n].score for n in members])
+    shares = calibrated(shares, graph.nodes[members[0]].cause)
     ranked = [_ranked(case, graph.nodes[n], p) for n, p in zip(members, shares, strict=True)]
     return Explanation(
         ranked=tuple(ranked[:KEPT_HYPOTHESES]),
@@ -236,6 +241,16 @@ def distribution(scores: Sequence[float]) -> list[float]:
     parts = [math.exp(o - most) for o in odds]
     whole = sum(parts) + math.exp(-most)
     return [min(CEILING, p / whole) for p in parts]
+
+
+def calibrated(shares: list[float], cause: str) -> list[float]:
+    """The confidences of a lead of this class and of its rivals, which share what it leaves."""
+    lead, *others = shares
+    if lead < CONFIDENT:
+        return shares
+    sure = 1 / (1 + math.exp(-SURE_SLOPE * math.log(lead / (1 - lead)) - SURE_OFFSET))
+    sure = min(sure, CEILING if VERIFIED.get(cause) else UNVERIFIED)
+    return [sure, *(each * (1 - sure) / (1 - lead) for each in others)]
 
 
 def _ranked(case: Case, candidate: Candidate, share: float) -> Ranked:

@@ -2,6 +2,10 @@
 
 A fact is always made from an event, so that a report can cite only observed events. A weight is a
 change of the log-odds: +2.3 makes a cause ten times as likely, -2.3 ten times less likely.
+
+A cause card writes a weight as one of the words below. The weight that is used is counted from runs
+whose cause is known (`weights`). The counted weight of a clue that few runs have is close to the
+written one, and a clue that no run has keeps it.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from receiver.events import Event, FileClosed, ProcessKey
 from receiver.facts.usage import Point
 from receiver.investigate.case import ClockStep, LossWindow
 from receiver.investigate.snapshot import ProcessSnapshot
+from receiver.investigate.weights import WEIGHTS
 from receiver.model import about
 from receiver.text.event_text import event_line
 from receiver.text.names import event_id, kind_name, mib
@@ -27,6 +32,7 @@ CLEAR = 2.5  # hard to explain otherwise
 SOME = 1.5  # telling
 SLIGHT = 0.7  # a small sign
 HINT = 0.3  # hardly more than nothing
+RARE = 5  # the weight of a clue that fewer runs have is mostly a judgement
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -50,6 +56,7 @@ class Evidence(msgspec.Struct, frozen=True):
     text: str
     facts: tuple[Fact, ...]
     clue: str = ""
+    n: int = 0  # of runs that its weight was counted from
 
 
 class Culprit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -158,17 +165,24 @@ def ends(actor: ProcessSnapshot) -> tuple[Fact, ...]:
     return facts(actor.exit)
 
 
+def _evidence(role: Role, clue: str, written: float, text: str, found: Iterable[Fact]) -> Evidence:
+    """The written weight has a sign."""
+    known = WEIGHTS.get(clue, {}).get(round(written, 2), (written, 0, 0))
+    weight, right, wrong = known
+    return Evidence(role, weight, text, tuple(found)[:FACTS_PER_EVIDENCE], clue, right + wrong)
+
+
 def supports(clue: str, weight: float, text: str, found: Iterable[Fact]) -> Evidence:
-    return Evidence("supports", weight, text, tuple(found)[:FACTS_PER_EVIDENCE], clue)
+    return _evidence("supports", clue, weight, text, found)
 
 
 def contradicts(clue: str, weight: float, text: str, found: Iterable[Fact]) -> Evidence:
-    return Evidence("contradicts", -weight, text, tuple(found)[:FACTS_PER_EVIDENCE], clue)
+    return _evidence("contradicts", clue, -weight, text, found)
 
 
 def missing(clue: str, weight: float, text: str, found: Iterable[Fact]) -> Evidence:
     """Returns evidence for a missing trace. `found` shows that the trace would have been seen."""
-    return Evidence("missing", -weight, text, tuple(found)[:FACTS_PER_EVIDENCE], clue)
+    return _evidence("missing", clue, -weight, text, found)
 
 
 def context(clue: str, text: str, found: Iterable[Fact]) -> Evidence:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from receiver.events import ProcessKey
 from receiver.investigate.aftermath import overlooked, redone_by
 from receiver.investigate.cards import Nature
@@ -87,7 +89,7 @@ def through(
     for name, each in effects:
         if each is not None and each.weight > weight:
             text = f"It brought about {name}: {each.text}"
-            best, weight = supports(each.clue, each.weight, text, each.facts), each.weight
+            best, weight = msgspec.structs.replace(each, text=text), each.weight
     return best
 
 

@@ -16,7 +16,8 @@ Verdict = Literal["incident", "degraded", "healthy", "not_visible", "incomplete"
 class EvidenceLine(msgspec.Struct, frozen=True):
     """One piece of evidence: a sentence, its weight in log-odds, and the events that show it.
 
-    `clue` is the id of its meaning. A line without a weight may have none.
+    `clue` is the id of its meaning, and `n` the number of runs that its weight was counted from. A
+    line without a weight may have neither.
     """
 
     role: Literal["supports", "contradicts", "missing", "context"]
@@ -24,6 +25,7 @@ class EvidenceLine(msgspec.Struct, frozen=True):
     text: str
     refs: tuple[str, ...]
     clue: str = ""
+    n: int = 0
 
 
 class RuledOut(msgspec.Struct, frozen=True):

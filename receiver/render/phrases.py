@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from receiver.investigate.evidence import Culprit
-from receiver.investigate.report import CrashLine, Report
+from receiver.investigate.evidence import RARE, Culprit
+from receiver.investigate.report import CrashLine, EvidenceLine, Report
 from receiver.investigate.time_account import WORDS
 
 VERDICTS = {
@@ -16,6 +16,7 @@ VERDICTS = {
 CAUSE, CULPRIT, FIX, HISTORY = "cause", "culprit", "fix", "history"
 EVIDENCE, RULED_OUT, UNNOTICED = "evidence", "ruled out", "how it stayed unnoticed"
 CRASH, ALSO, TIME = "crash", "also", "time"
+WEIGHED = "hypotheses, with their evidence (n: runs that a weight was counted from)"
 _LONG_ENOUGH = 1.0  # seconds: the time of a shorter run needs no account
 _NOTABLE = 0.02  # a smaller share of the time is not shown
 
@@ -46,6 +47,13 @@ def culprit_text(culprit: Culprit) -> str:
         by = culprit.sender
         what += f"; {by.signal + ' from ' if by.signal else 'by '}{by.name} ({by.pid})"
     return what
+
+
+def count_text(line: EvidenceLine) -> str:
+    """`n=31`, `n=2, few`. Empty without a weight, or if it is not a clue of a cause card."""
+    if not line.weight or not line.clue:
+        return ""
+    return f"n={line.n}" + (", few" if line.n < RARE else "")
 
 
 def crash_text(crash: CrashLine) -> str:

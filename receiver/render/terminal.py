@@ -28,6 +28,8 @@ from receiver.render.phrases import (
     TIME,
     UNNOTICED,
     VERDICTS,
+    WEIGHED,
+    count_text,
     crash_text,
     culprit_text,
     lost_texts,
@@ -172,7 +174,7 @@ def _unseen(sheet: Sheet, report: Report) -> None:
 def details(report: Report, *, width: int = PLAIN_WIDTH, colour: bool = False) -> str:
     """The other parts: all hypotheses with their evidence, the time axis, and the five answers."""
     sheet = Sheet(width, colour=colour)
-    sheet.heading("hypotheses, with the evidence for and against each")
+    sheet.heading(WEIGHED)
     for hypothesis in report.hypotheses:
         _hypothesis(sheet, hypothesis)
     sheet.blank()
@@ -196,12 +198,13 @@ def details(report: Report, *, width: int = PLAIN_WIDTH, colour: bool = False) -
 def _hypothesis(sheet: Sheet, hypothesis: Hypothesis) -> None:
     head = f"{hypothesis.rank}. {hypothesis.cause} ({hypothesis.confidence:.0%})"
     sheet.add(indented(plain(f"{head}, {CULPRIT}: {culprit_text(hypothesis.culprit)}")))
-    grid = _grid("right", "left", "left")
+    grid = _grid("right", "left", "left", "left")
     for line in hypothesis.weighed:
-        grid.add_row(f"{line.weight:+.1f}", line.role, evidence(line.text, line.refs[:4]))
+        shown = evidence(line.text, line.refs[:4])
+        grid.add_row(f"{line.weight:+.1f}", count_text(line), line.role, shown)
     for rival in hypothesis.ruled_out:
         text = f"{rival.cause}: {rival.because}"
-        grid.add_row("", RULED_OUT, evidence(text, rival.evidence[:4]))
+        grid.add_row("", "", RULED_OUT, evidence(text, rival.evidence[:4]))
     _listed(sheet, grid)
 
 

@@ -27,6 +27,10 @@ from tests.incidents.lab import UnavailableError
 from tests.truth.told import Told, save
 
 WHOLE = 400
+_RECORDINGS = (
+    "of the development set: a recording of each live run, with its truth beside it "
+    "(tests.incidents.weigh counts them)"
+)
 
 
 def main() -> int:
@@ -88,13 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-twins", action="store_true")
     parser.add_argument("--only-twins", action="store_true")
-    parser.add_argument(
-        "--recordings",
-        type=Path,
-        metavar="FOLDER",
-        help="of the development set: a recording of each live run, with its truth beside it "
-        "(tests.incidents.weigh counts them)",
-    )
+    parser.add_argument("--recordings", type=Path, metavar="FOLDER", help=_RECORDINGS)
     parser.add_argument(
         "--fault",
         action="append",
@@ -153,9 +151,7 @@ def _keep_truth(recording: Path, played: Played | str) -> None:
     recording.with_suffix(".json").write_bytes(msgspec.json.encode(expected) + b"\n")
 
 
-def _one(
-    composition: Composition, witnessed: bool, keep: Path | None
-) -> tuple[Line, Played | str]:
+def _one(composition: Composition, witnessed: bool, keep: Path | None) -> tuple[Line, Played | str]:
     try:
         played = play(composition, witnessed=witnessed, keep=keep)
     except UnavailableError as why:

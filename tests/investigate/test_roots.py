@@ -125,7 +125,7 @@ def test_an_oom_kill_is_as_sure_when_its_status_is_lost(masked: bool) -> None:
     story.exit(root, 0 if masked else 137)
     report = report_of(story)
     lead = report.hypotheses[0]
-    assert (lead.cause, lead.confidence) == ("mem.cgroup_oom", 0.982)
+    assert (lead.cause, lead.confidence) == ("mem.cgroup_oom", 0.971)
     assert (report.unnoticed is not None) is masked
     if report.unnoticed is not None:
         assert report.unnoticed.culprit.pid == root.tgid
