@@ -3,13 +3,14 @@ end brought about."""
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import Any
 
 import msgspec
 import pytest
 
-from receiver.events import ProcessKey, SignalFlag, SignalState, WaitObject
+from receiver.events import ClosedFlag, ProcessKey, SignalFlag, SignalState, WaitObject
 from receiver.investigate.report import Hypothesis
 from receiver.model import NOBODY
 from tests.builders import Story
@@ -165,6 +166,28 @@ def test_the_death_of_the_parent_is_no_kill_by_it() -> None:
     found = {h.cause: h for h in report_of(story).hypotheses}
     assert "its parent python3" in found["kill.parent_death"].summary
     assert "it exited with status 1" in found["kill.parent_death"].summary
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_who_left_a_file_torn_at_the_death_of_its_parent_was_not_killed_by_it(asked: bool) -> None:
+    story = Story()
+    root = story.command("bash", "job.sh")
+    parent = story.spawn(root, "python3", "pool.py")
+    worker = story.spawn(parent, "python3", "work.py")
+    opened = story.opens(worker, "/data/out", os.O_WRONLY | os.O_TRUNC)
+    story.exit(parent, 1)
+    story.open_file(worker, "/data/out", inode=7, device=1, signal=signal.SIGTERM)
+    story.closes(worker, opened, written=4096, closed_flags=ClosedFlag.BY_DEATH)
+    flags = SignalFlag.PARENT_DEATH | SignalFlag.SENDER_EXITS | SignalFlag.WITHOUT_CALL
+    how = {"state_flags": int(flags)} if asked else {}
+    ended(story, parent, worker, signal.SIGTERM, comm="python3", **how)
+    check = story.spawn(root, "python3", "check.py")
+    story.reads(check, "/data/out", size=4096)
+    story.exit(check, 1)
+    story.exit(root, 1)
+    lead = report_of(story).hypotheses[0]
+    assert lead.cause == "fs.truncated"
+    assert ("SIGTERM (user) from python3" in texts(lead)) is not asked
 
 
 def test_a_hang_up_by_the_kernel_is_told_from_a_kill() -> None:

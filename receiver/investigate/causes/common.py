@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable
 
 from receiver.detect.deaths import code_name, fatal_of
-from receiver.events import Signal
+from receiver.events import Signal, SignalFlag
 from receiver.facts.usage import Usage
 from receiver.investigate.case import Case, task_key
 from receiver.investigate.evidence import (
@@ -73,8 +73,21 @@ def failed_with_it(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None
 
 
 def sent_by_process(actor: ProcessSnapshot, event: Signal) -> bool:
-    """Whether another process sent the signal by kill(2) or a similar call."""
-    return event.code <= 0 and event.sender != actor.key
+    """Whether another process sent the signal by kill(2) or a similar call.
+
+    The kernel sends some in the name of a process that ends: to those that asked for a signal at
+    the end of their parent, and to all of a pid namespace.
+    """
+    return event.code <= 0 and event.sender != actor.key and not _of_an_end(actor, event)
+
+
+def _of_an_end(actor: ProcessSnapshot, event: Signal) -> bool:
+    ends_with = SignalFlag.PARENT_DEATH | SignalFlag.NAMESPACE_ENDS
+    return any(
+        s.state_flags & ends_with
+        for s in actor.moments.received
+        if s.signal == event.signal and s.sender == event.sender
+    )
 
 
 def sender_culprit(event: Signal) -> Culprit:
