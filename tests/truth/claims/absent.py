@@ -59,6 +59,7 @@ _SHOWN: tuple[tuple[str, Callable[[Scene], bool | None]], ...] = (
         _nobody(lambda life: life.killed_by in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE")),
     ),
     (r"a SIGBUS", _nobody(lambda life: life.killed_by == "SIGBUS")),
+    (r"a tmpfs that was full", _hardly(lambda life: life.killed_by == "SIGBUS" or _full(life))),
     (r"a SIGPIPE after", _nobody(lambda life: life.killed_by == "SIGPIPE")),
     (
         r"a reader that finished before the writer",
@@ -117,6 +118,10 @@ _SHOWN: tuple[tuple[str, Callable[[Scene], bool | None]], ...] = (
     (r"one worker with several times the bytes of its siblings", _no_siblings),
     (r"threads that waited for storage in uninterruptible sleep", _all_young),
 )
+
+
+def _full(life: Life) -> bool:
+    return any(f.error == "ENOSPC" for f in life.failures)
 
 
 def _is_ended(life: Life) -> bool:

@@ -10,7 +10,7 @@ from receiver.investigate.causes.oom import oom_kills
 CARD = cause_class(
     name="mem.shm_full",
     title="shared memory or a tmpfs was full",
-    predicts="a SIGBUS or a full tmpfs",
+    predicts="a tmpfs that was full",
     rivals="mem.cgroup_oom fs.replaced fs.enospc",
     tag="grow_shm",
     fix=(
