@@ -57,5 +57,7 @@ def no_sample_of_another(scene: Scene, **_: str) -> bool | None:
 
 @form(r"The cgroup F was at its limit, not the host")
 def at_its_limit(scene: Scene, path: str, **_: str) -> bool | None:
+    """Memory may fill, and be free again, between two looks."""
     group = scene.polls.groups.get(path)
-    return None if group is None or not group.limit else group.peak >= 0.9 * group.limit
+    full = group is not None and group.limit and group.peak >= 0.9 * group.limit
+    return True if full else None
