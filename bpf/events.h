@@ -9,6 +9,7 @@
  *   line_len   one string that may quote a command     -> str, secrets redacted
  *   labels_len a name of DNS as it travels           -> str, tokens redacted
  *   texts_len  NUL-terminated strings, back to back    -> tuple[str, ...], secrets redacted in the values of NAME=value
+ *   frames_len the same, names of functions, and paths -> tuple[str, ...], secrets redacted as in a path
  *   argv_len   the same, a command line                -> tuple[str, ...], secrets redacted
  * A field of a type <enum>_value holds one of that enum's values, a time or duration (_ns) less than 2^62 ns, an amount of bytes less
  * than 2^63: user space refuses a record that holds anything else.
@@ -68,6 +69,13 @@ enum constant {
 	MARKS_PER_ENTRY = 64,
 	MARK_WATCHED = 1, /* by the kernel half, or by user space for a process that cannot end meanwhile */
 	MARK_ASKED = 2,	  /* by user space: of the process in asked_marks, if that one still has the pid */
+
+	/* The frames of a Python interpreter. */
+	PYTHON_ABSENT = 0xffff,	   /* an offset of a member that this version has not */
+	PYTHON_FRAMES = 64,	   /* of one thread, the innermost ones */
+	PYTHON_THREADS = 8,	   /* of one process, beside its main thread and the one that holds the lock */
+	PYTHON_TEXT_BYTES = 512,   /* of a name */
+	PYTHON_LINES_BYTES = 4096, /* of a line table */
 };
 
 /* A variable whose name holds one of these words is refused, even below an allowed prefix. */
@@ -83,6 +91,7 @@ typedef __u16 text_len;
 typedef __u16 line_len;
 typedef __u16 labels_len;
 typedef __u16 texts_len;
+typedef __u16 frames_len;
 typedef __u16 argv_len;
 typedef __u16 stdio_kind_value;
 typedef __u32 oom_scope_value;
@@ -127,7 +136,8 @@ enum event_kind {
 	EVENT_LAST_FAILURE = 29,
 	EVENT_HOLDER = 30,
 	EVENT_EARLY_SAMPLE = 31,
-	EVENT_KIND_COUNT = 32,
+	EVENT_PYTHON_STACK = 32,
+	EVENT_KIND_COUNT = 33,
 };
 
 /* Why a record never reached a ring. */
@@ -352,6 +362,17 @@ enum failure_flag {
 	FAILURE_TEXT_CUT = 1,	 /* the path was too long to keep: there is none in the record */
 	FAILURE_PROBE = 4,	 /* below a path where programs are installed: mostly a search for parts of themselves */
 	FAILURE_THREAD_GONE = 2, /* its thread ended before the process: what it did later is not known */
+};
+
+/* python_flags */
+enum python_flag {
+	PYTHON_RAW = 1,	       /* frames as the interpreter keeps them; the source replaces them by texts */
+	PYTHON_CUT = 2,	       /* it had more frames */
+	PYTHON_DAMAGED = 4,    /* a part could not be read, or is not what an interpreter has there */
+	PYTHON_HOLDS_LOCK = 8, /* it held the interpreter's lock (GIL): it was running Python code */
+	PYTHON_MAIN_THREAD = 16,
+	PYTHON_ALONE = 64,	 /* the only thread of its interpreter */
+	PYTHON_TOOK_SIGNAL = 32, /* a fault of its own, or abort(3): the other threads were ended with it */
 };
 
 /* What one process holds while another one needs it. */
@@ -959,6 +980,19 @@ struct event_holder {
 	__u16 port;
 	char comm[COMM_BYTES]; /* of the holder */
 	text_len path;
+	__u16 _pad[1];
+};
+
+/* The Python functions that a thread of a watched process was in when a signal ended the process. */
+struct event_python_stack {
+	struct event_header header;
+	struct process_key process;
+	__u32 thread;
+	__u32 signal;
+	__u32 version; /* of the interpreter, 0x030b for 3.11 */
+	__u32 python_flags;
+	__u32 walk_ns;
+	frames_len frames; /* innermost first, three texts each: function, file, line (0: not known) */
 	__u16 _pad[1];
 };
 

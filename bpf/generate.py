@@ -24,6 +24,7 @@ LAYOUT_TEXTS = {
     "text_len": ("str", "text({})"),
     "labels_len": ("str", "text({})"),
     "texts_len": ("tuple[str, ...]", "texts({})"),
+    "frames_len": ("tuple[str, ...]", "texts({})"),
 }
 LAYOUT_NAME = "text({})"
 ENCODED = {"str": "{}.encode()", "tuple[str, ...]": "joined({})"}

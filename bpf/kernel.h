@@ -182,6 +182,8 @@ struct mm_struct {
 	unsigned long total_vm;
 	unsigned long locked_vm;
 	int map_count;
+	unsigned long mmap_base;
+	unsigned long start_code;
 	unsigned long arg_start;
 	unsigned long arg_end;
 	unsigned long env_start;
@@ -384,7 +386,12 @@ struct pt_regs {
 #endif
 };
 
+struct thread_struct {
+	unsigned long fsbase; /* x86-64 */
+};
+
 struct task_struct {
+	struct thread_struct thread;
 	struct thread_info thread_info;
 	unsigned int __state;
 	int on_cpu;

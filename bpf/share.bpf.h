@@ -19,6 +19,7 @@ enum share {
 	SHARE_REFUSED_MEMORY,	 /* limits at a refusal of memory */
 	SHARE_OOM_LOOKS,	 /* looks at all processes, at an OOM kill */
 	SHARE_HOLDER_LOOKS,	 /* the same, for whoever has what was refused */
+	SHARE_PYTHON_STACKS,	 /* walks over the frames of an interpreter */
 };
 
 #define SECOND_NS ((u64)SECOND) /* an enumerator is an int, and a few seconds overflow it */
@@ -31,6 +32,8 @@ enum share {
 #define SIGNALS_AT_ONCE 1024
 #define REFUSALS_PER_SECOND 8
 #define REFUSALS_AT_ONCE 32
+#define PYTHON_STACKS_PER_SECOND 64
+#define PYTHON_STACKS_AT_ONCE 256
 #define OOM_LOOKS_PER_SECOND 4
 #define OOM_LOOKS_AT_ONCE 32
 #define HOLDER_LOOKS_PER_SECOND 8 /* each takes up to some 2 ms */

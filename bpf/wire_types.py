@@ -21,6 +21,7 @@ TEXTS = {
     "line_len": ("str", "redactor.line({})"),
     "labels_len": ("str", "redactor.labels({})"),
     "texts_len": ("tuple[str, ...]", "redactor.entries({})"),
+    "frames_len": ("tuple[str, ...]", "redactor.frames({})"),
     "argv_len": ("tuple[str, ...]", "redactor.argv({})"),
 }
 

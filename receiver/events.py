@@ -47,6 +47,7 @@ WIRE_HASHES = {
     "last_failure": "20f747cd",
     "holder": "b0f4375b",
     "early_sample": "5051f9aa",
+    "python_stack": "a35e9a3c",
 }
 NUL = b"\0"
 LENGTH = "the text lengths do not add up to the record"
@@ -84,6 +85,7 @@ class EventKind(IntEnum):
     LAST_FAILURE = 29
     HOLDER = 30
     EARLY_SAMPLE = 31
+    PYTHON_STACK = 32
 
 
 class LossReason(IntEnum):
@@ -302,6 +304,16 @@ class HeldObject(IntEnum):
 class HolderFlag(IntFlag):
     CUT = 1
     TOOK_IT = 2
+
+
+class PythonFlag(IntFlag):
+    RAW = 1
+    CUT = 2
+    DAMAGED = 4
+    HOLDS_LOCK = 8
+    MAIN_THREAD = 16
+    ALONE = 64
+    TOOK_SIGNAL = 32
 
 
 TIME_LIMIT_NS = (
@@ -3245,6 +3257,78 @@ def _encode_early_sample(event: EarlySample) -> bytes:
     )
 
 
+class PythonStack(msgspec.Struct, frozen=True, gc=False):
+    time_boottime_ns: int
+    sequence: int
+    cpu: int
+    process: ProcessKey
+    thread: int
+    signal: int
+    version: int
+    python_flags: int
+    walk_ns: int
+    frames: tuple[str, ...]
+
+
+_PYTHON_STACK = Layout("<QQIHHQI4xIIIIIH2x")
+
+
+def _decode_python_stack(raw: bytes, redactor: Redactor) -> PythonStack:
+    (
+        time_boottime_ns,
+        sequence,
+        _,
+        cpu,
+        _,
+        process_start,
+        process_tgid,
+        thread,
+        signal,
+        version,
+        python_flags,
+        walk_ns,
+        frames,
+    ) = _PYTHON_STACK.unpack_from(raw)
+    at_frames = _PYTHON_STACK.size
+    if at_frames + frames != len(raw):
+        raise ValueError(LENGTH)
+    return PythonStack(
+        time_boottime_ns,
+        sequence,
+        cpu,
+        ProcessKey(process_tgid, process_start),
+        thread,
+        signal,
+        version,
+        python_flags,
+        walk_ns,
+        redactor.frames(raw[at_frames : at_frames + frames]),
+    )
+
+
+def _encode_python_stack(event: PythonStack) -> bytes:
+    frames = joined(event.frames)
+    tail = frames
+    return (
+        _PYTHON_STACK.pack(
+            event.time_boottime_ns,
+            event.sequence,
+            _PYTHON_STACK.size + len(tail),
+            event.cpu,
+            EventKind.PYTHON_STACK,
+            event.process.start_boottime_ns,
+            event.process.tgid,
+            event.thread,
+            event.signal,
+            event.version,
+            event.python_flags,
+            event.walk_ns,
+            len(frames),
+        )
+        + tail
+    )
+
+
 def _valid_fork(event: Fork) -> bool:
     return (
         event.time_boottime_ns < TIME_LIMIT_NS
@@ -3586,6 +3670,12 @@ def _valid_early_sample(event: EarlySample) -> bool:
     )
 
 
+def _valid_python_stack(event: PythonStack) -> bool:
+    return (
+        event.time_boottime_ns < TIME_LIMIT_NS and event.process.start_boottime_ns < TIME_LIMIT_NS
+    )
+
+
 Event = (
     Fork
     | Exec
@@ -3618,6 +3708,7 @@ Event = (
     | LastFailure
     | Holder
     | EarlySample
+    | PythonStack
 )
 
 DECODERS: dict[int, Callable[[bytes, Redactor], Event]] = {
@@ -3652,6 +3743,7 @@ DECODERS: dict[int, Callable[[bytes, Redactor], Event]] = {
     EventKind.LAST_FAILURE: _decode_last_failure,
     EventKind.HOLDER: _decode_holder,
     EventKind.EARLY_SAMPLE: _decode_early_sample,
+    EventKind.PYTHON_STACK: _decode_python_stack,
 }
 VALID: dict[int, Callable[..., bool]] = {
     EventKind.FORK: _valid_fork,
@@ -3685,6 +3777,7 @@ VALID: dict[int, Callable[..., bool]] = {
     EventKind.LAST_FAILURE: _valid_last_failure,
     EventKind.HOLDER: _valid_holder,
     EventKind.EARLY_SAMPLE: _valid_early_sample,
+    EventKind.PYTHON_STACK: _valid_python_stack,
 }
 _ENCODERS: dict[type, Callable[..., bytes]] = {
     Fork: _encode_fork,
@@ -3718,6 +3811,7 @@ _ENCODERS: dict[type, Callable[..., bytes]] = {
     LastFailure: _encode_last_failure,
     Holder: _encode_holder,
     EarlySample: _encode_early_sample,
+    PythonStack: _encode_python_stack,
 }
 
 
@@ -3735,12 +3829,12 @@ class Ledger(msgspec.Struct, frozen=True):
     lost: tuple[tuple[int, ...], ...]
 
 
-KINDS, FILTERS, LOSSES = 32, 8, 10
-_LEDGER = Layout("<641Q")
+KINDS, FILTERS, LOSSES = 33, 8, 10
+_LEDGER = Layout("<661Q")
 
 
 def decode_ledger(per_cpu: bytes) -> Ledger:
-    """Sums the per-CPU values of the `ledgers` map: 5128 bytes per possible CPU."""
+    """Sums the per-CPU values of the `ledgers` map: 5288 bytes per possible CPU."""
     words = [sum(column) for column in zip(*_LEDGER.iter_unpack(per_cpu), strict=True)]
     at = 1 + 2 * KINDS
     filtered = tuple(tuple(words[at + k * FILTERS : at + (k + 1) * FILTERS]) for k in range(KINDS))

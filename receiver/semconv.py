@@ -9,6 +9,10 @@ from typing import Final
 
 SCHEMA_URL: Final = "https://kwitness.dev/schemas/0.1.0"
 
+CODE_FILE_PATH: Final = "code.file.path"
+CODE_FUNCTION_NAME: Final = "code.function.name"
+CODE_LINE_NUMBER: Final = "code.line.number"
+CODE_STACKTRACE: Final = "code.stacktrace"
 CONTAINER_ID: Final = "container.id"
 CONTAINER_RUNTIME_NAME: Final = "container.runtime.name"
 CPU_MODE: Final = "cpu.mode"

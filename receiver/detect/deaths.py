@@ -15,6 +15,7 @@ from receiver.facts.signals import SignalTable
 from receiver.model import NOBODY, POLITE, Finding
 from receiver.signals import Severity
 from receiver.text.names import event_id, mib, signal_name
+from receiver.text.python_text import leading, standing, traceback
 from receiver.work.worker import Worker
 
 SI_USER, SI_QUEUE, SI_TIMER, SI_TKILL, SI_KERNEL = 0, -1, -2, -6, 128  # sigaction(2)
@@ -92,6 +93,21 @@ def oom_killed(process: Worker, event: OomKill) -> Finding:
     )
 
 
+def code_items(process: Worker) -> tuple[tuple[str, str | int | float | bool], ...]:
+    """The place in the user's Python code at which a signal ended it; empty when not known."""
+    stack = process.stack
+    frame = leading(stack) if stack is not None else None
+    if stack is None or frame is None:
+        return ()
+    line = ((sc.CODE_LINE_NUMBER, frame.line),) if frame.line else ()
+    return (
+        (sc.CODE_FUNCTION_NAME, frame.function),
+        (sc.CODE_FILE_PATH, frame.file),
+        *line,
+        (sc.CODE_STACKTRACE, traceback(stack)),
+    )
+
+
 def last_partition(process: Worker) -> str:
     """The data partition that it touched last; empty when there was none.
 
@@ -164,12 +180,13 @@ def killed(process: Worker, end: Ending, received: SignalTable) -> Finding | Non
         f"{process.name} ({process.key.tgid}) {what} {signal_name(number)} from "
         f"{_sender_words(event, kind)}{_at_work(process)}."
     )
+    place = standing(process.stack) if end.signal else ""
     return Finding(
         kind=sc.EVENT_PROCESS_KILLED,
         process=process.key,
         time_boottime_ns=process.exit.time_boottime_ns,
-        sentence=sentence,
-        facts=tuple(facts),
+        sentence=f"{sentence} {place}".rstrip(),
+        facts=(*facts, *(code_items(process) if end.signal else ())),
         severity=Severity.WARN if polite else Severity.ERROR,
         evidence=tuple(event_id(e) for e in (event, process.exit) if e is not None),
     )

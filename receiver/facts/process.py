@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Self
 
-from receiver.events import Exec, Existing, Exit, ProcessKey, StdioKind
+from receiver.events import Exec, Existing, Exit, ProcessKey, PythonStack, StdioKind
 from receiver.facts.ending import RUNNING
 from receiver.model import RemoteContext
 
@@ -35,6 +35,7 @@ class Process:
         "parent",
         "parent_pid",
         "revision",
+        "stack",
         "started_by",
         "stdin_inode",
         "stdout_inode",
@@ -73,6 +74,8 @@ class Process:
         self.revision = 0  # changes with its name, title and user
         self.stub = False  # created from an event about it, not from its own fork or exec
         self.exit: Exit | None = None
+        # the Python frames of the thread that speaks for it, when a signal ended it
+        self.stack: PythonStack | None = None
         self.end = RUNNING  # how it ended, as its exit was judged
         # process.creation.time as first exported: part of the identity, so a slewed clock must not
         # change it

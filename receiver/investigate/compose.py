@@ -17,6 +17,7 @@ from receiver.investigate.answers import answers
 from receiver.investigate.case import Case
 from receiver.investigate.citations import Citations, evidence_line
 from receiver.investigate.classes import CLASSES, NOT_VISIBLE
+from receiver.investigate.code_place import with_place
 from receiver.investigate.engine import Conclusion, Explanation, Ranked, conclude
 from receiver.investigate.entries import Sighting
 from receiver.investigate.evidence import Candidate, Culprit, Fact, ends
@@ -169,7 +170,9 @@ def _hypotheses(
         known = CLASSES[candidate.cause]
         weighed = tuple(
             evidence_line(e, events)
-            for e in sorted(candidate.evidence, key=lambda e: -abs(e.weight))
+            for e in with_place(
+                case, candidate, sorted(candidate.evidence, key=lambda e: -abs(e.weight))
+            )
         )
         rivals = rule_out(case, incident, considered) if number == 1 else []
         out.append(

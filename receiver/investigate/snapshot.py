@@ -18,6 +18,7 @@ from receiver.events import (
     OomMemory,
     OpenFile,
     ProcessKey,
+    PythonStack,
     Signal,
 )
 from receiver.facts.ending import Ending
@@ -55,6 +56,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     signals: tuple[Signal, ...]
     oom: OomKill | None
     crash: Crash | None
+    stack: PythonStack | None
     moments: Moments
     cgroup_processes: tuple[Competitor, ...]
     full_memory: OomMemory | None  # the memory in which it was OOM-killed
@@ -101,6 +103,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             signals=facts.signals.of(process.key),
             oom=death.oom,
             crash=death.crash,
+            stack=process.stack,
             moments=facts.moments.of(process.key),
             cgroup_processes=death.cgroup_processes,
             full_memory=death.memory,

@@ -157,6 +157,13 @@ HOOKS = (
         "which file a process was writing when it received a signal to end",
         EventKind.OPEN_FILE,
     ),
+    Hook(
+        "on_last_words",
+        "signal_deliver",
+        3,
+        "the Python function and line that a process was in when a signal ended it",
+        EventKind.PYTHON_STACK,
+    ),
     # before on_oom_kill: whoever reads of the kill knows who held the memory
     Hook(
         "on_oom_memory",

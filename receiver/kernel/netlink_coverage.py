@@ -22,7 +22,7 @@ _NO_EVENT_OF_TASKS = (
     "holder",
 )
 _BLIND = (
-    ("signal_generate", "who killed whom", ("signal", "signal_state", "crash")),
+    ("signal_generate", "who killed whom", ("signal", "signal_state", "crash", "python_stack")),
     (
         "mark_victim",
         (

@@ -7,10 +7,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
-
-import msgspec
 
 from receiver.constants import LOSSES_BY_USER, MARK_ASKED, MARK_WATCHED
 from receiver.events import _LEDGER as LEDGER_LAYOUT
@@ -18,7 +16,6 @@ from receiver.events import (
     EventKind,
     FilterReason,
     Ledger,
-    LossReason,
     ProcessKey,
     decode_ledger,
 )
@@ -29,7 +26,9 @@ from receiver.kernel.clock import boottime_ns
 from receiver.kernel.confinement import Confinement
 from receiver.kernel.decode import order, split
 from receiver.kernel.hooks import Coverage
+from receiver.kernel.interpreters import Interpreters
 from receiver.kernel.probes import Probes
+from receiver.kernel.recursion import with_recursion
 from receiver.kernel.source_config import Batch, Deliver, SourceConfig
 
 USER_LOSS = struct.Struct("<QII")  # struct user_loss, bpf/maps.bpf.h
@@ -78,6 +77,7 @@ class LiveSource:
             int, None
         ] = {}  # pids; bounded by the number of pids; followed as soon as the hooks are attached
         self.on_late: Callable[[list[int]], None] = lambda _: None
+        self._pythons = Interpreters(self._probes.object.update)
         self._marks: Any = None  # one byte per pid, shared with the kernel
         try:
             self._rings = [Ring(library, self._probes.object.map_fd(name)) for name in RINGS]
@@ -173,7 +173,7 @@ class LiveSource:
         Read after attaching: a process that starts in the meantime appears twice, but is never
         missed.
         """
-        return split(self._probes.existing())
+        return self._pythons.readable(split(self._probes.existing()), boottime_ns())
 
     def sample(self) -> Batch:
         """Samples of the watched processes now, in order of time; empty when none is watched."""
@@ -219,6 +219,7 @@ class LiveSource:
         more, began = False, boottime_ns()
         for ring in self._rings:
             more |= ring.drain(batch.append, self.config.batch_records)
+        batch = self._pythons.readable(batch, began)
         batch.sort(key=order)
         if not more:
             self.read_until_ns = began
@@ -282,18 +283,3 @@ class LiveSource:
         if self._marks is not None:
             self._marks.close()
         self._probes.close()
-
-
-def with_recursion(ledger: Ledger, misses: Mapping[EventKind, int]) -> Ledger:
-    """The ledger with the runs that the kernel refused: they were seen, and are lost.
-
-    A program counts in the row of one kind, and its hook may fire for a process that is not
-    watched: these counts are an upper bound.
-    """
-    if not any(misses.values()):
-        return ledger
-    seen, lost = list(ledger.seen), [list(reasons) for reasons in ledger.lost]
-    for kind, count in misses.items():
-        seen[kind] += count
-        lost[kind][LossReason.RECURSION] += count
-    return msgspec.structs.replace(ledger, seen=tuple(seen), lost=tuple(map(tuple, lost)))

@@ -39,6 +39,7 @@ from receiver.events import (
     OomMemory,
     OpenFile,
     ProcessSample,
+    PythonStack,
     Signal,
     SignalState,
     ThreadedFork,
@@ -134,6 +135,7 @@ EVENTS: dict[type, EventSpec] = {
     OomMember: EventSpec("oom_member", Handlers.oom_member, LINES[OomMember], Kept.WHOLE),
     OomMemory: EventSpec("oom_memory", Handlers.oom_memory, LINES[OomMemory], Kept.WHOLE),
     Crash: EventSpec("crash", Handlers.crash, LINES[Crash]),
+    PythonStack: EventSpec("python_stack", Handlers.python_stack, LINES[PythonStack]),
     OpenFile: EventSpec("open_file", Handlers.open_file, LINES[OpenFile]),
     FileOpened: EventSpec(
         "file_opened",

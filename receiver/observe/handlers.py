@@ -28,6 +28,7 @@ from receiver.events import (
     OomMember,
     OomMemory,
     OpenFile,
+    PythonStack,
     Signal,
     SignalState,
     ThreadedFork,
@@ -40,6 +41,7 @@ from receiver.observe.attempts import Attempts
 from receiver.observe.bindings import Bindings
 from receiver.observe.exits import Exits
 from receiver.observe.files import EmitFinding
+from receiver.text.python_text import of_process
 from receiver.work.execution import Execution
 from receiver.work.tables import Facts
 from receiver.work.worker import Tree, Worker
@@ -203,6 +205,14 @@ class Handlers:
     def crash(self, event: Crash) -> None:
         self.tree.ensure(event.process, event.comm)
         self.facts.deaths.crashed(event)
+
+    def python_stack(self, event: PythonStack) -> None:
+        process = self.tree.get(event.process)
+        if process is None:
+            self.drops["unattributed"] += 1
+        else:
+            told = () if process.stack is None else (process.stack,)
+            process.stack = of_process((*told, event))
 
     def oom_member(self, event: OomMember) -> None:
         if self.tree.get(event.victim) is not None:

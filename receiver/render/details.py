@@ -12,6 +12,7 @@ from receiver.events import ClosedFlag
 from receiver.text.call_text import subject_of
 from receiver.text.names import error_name
 from receiver.text.printable import printable
+from receiver.text.python_text import where
 from receiver.units import MIB
 from receiver.work.tables import Facts, Use
 from receiver.work.worker import Worker
@@ -58,11 +59,13 @@ class Details(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[FailureRow, ...] = ()
     run_delay_seconds: float = 0.0
     io_uring_calls: int = 0
+    code: str = ""  # where in its code a signal ended it
 
     def lines(self) -> list[str]:
         """No lines for a process without notable activity."""
         own = [f for f in self.files if not f.inherited]
-        out = [_file_line(f) for f in own[:SHOWN_FILES]]
+        out = [f"@ {self.code}"] if self.code else []
+        out += [_file_line(f) for f in own[:SHOWN_FILES]]
         if len(own) > SHOWN_FILES:
             out.append(f"… and {len(own) - SHOWN_FILES} more files")
         out += [_peer_line(p) for p in self.connections[:SHOWN_PEERS]]
@@ -160,4 +163,5 @@ def details_of(process: Worker, facts: Facts) -> Details:
         failures=tuple(failures),
         run_delay_seconds=process.exit.run_delay_ns / 1e9 if process.exit is not None else 0.0,
         io_uring_calls=totals.io_uring_calls if totals is not None else 0,
+        code=where(process.stack) if process.stack is not None else "",
     )

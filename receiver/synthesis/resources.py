@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from receiver import semconv as sc
 from receiver.attribution.containers import NOWHERE, ContainerIdentity, place_of
+from receiver.detect.deaths import code_items
 from receiver.events import ProcessKey
 from receiver.facts.ending import Ending
 from receiver.model import ContainerName, Host, Identity
@@ -216,6 +217,8 @@ class ResourceFactory:
             items.append((sc.PROCESS_OOM_KILLED, True))
         if end.failed:
             items.append((sc.ERROR_TYPE, end.error))
+        if end.signal:
+            items += code_items(process)
         return tuple(items)
 
     def cut(self, items: Iterable[tuple[str, Value]]) -> Attributes:

@@ -31,6 +31,7 @@ from receiver.events import (
     OomScope,
     OpenFile,
     ProcessSample,
+    PythonStack,
     Signal,
     ThreadWait,
     Title,
@@ -49,6 +50,7 @@ from receiver.text.names import (
     signal_name,
 )
 from receiver.text.printable import printable
+from receiver.text.python_text import python_stack_line
 from receiver.units import SECOND
 
 
@@ -202,6 +204,7 @@ LINES: dict[type, Callable[[Any], str]] = {
     Neighbour: _neighbour,
     Crash: _crash,
     WaitStack: _wait_stack,
+    PythonStack: python_stack_line,
 }
 
 

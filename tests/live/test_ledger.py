@@ -12,7 +12,7 @@ import pytest
 
 from receiver.events import EventKind, Exec, Exit, Ledger, LossReason
 from receiver.kernel.libbpf import Library
-from receiver.kernel.source import with_recursion
+from receiver.kernel.recursion import with_recursion
 from tests.live.conftest import Witness
 
 pytestmark = pytest.mark.live

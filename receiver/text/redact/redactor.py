@@ -115,6 +115,10 @@ class Redactor:
             return _remember(self._clean_paths, raw, text(raw))
         return self._dear(b"p" + raw, self._clean_paths, raw, lambda: self._path(text(raw)))
 
+    def frames(self, raw: bytes) -> tuple[str, ...]:
+        """Names of functions, paths of files and numbers of lines, NUL-terminated."""
+        return tuple(self.path(part) for part in raw.split(b"\0")[:-1])
+
     def name(self, raw: bytes) -> str:
         """A comm (at most 15 bytes, prctl(2) PR_SET_NAME): if a part of it is a secret, all of it
         is removed.
