@@ -18,6 +18,9 @@ from receiver.investigate.evidence import (
     file_culprit,
     supports,
 )
+from receiver.investigate.snapshot import ProcessSnapshot
+from receiver.model import Identity
+from receiver.work.execution import Execution
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d|(?<!\d)\d{8}(?!\d)|\d{4}/\d\d/\d\d")
 
@@ -73,19 +76,23 @@ def stale(case: Case) -> Iterator[Candidate]:
 
 
 def older(case: Case) -> Iterator[Candidate]:
-    """Finds input that another run wrote."""
+    """Finds input that another run wrote, while this run's own writer of it was still at work.
+
+    To read an earlier run's output is common: a state that a task keeps for itself, or data that
+    changes seldom. Only the writer of this run shows that a new version was due.
+    """
     for actor in case:
         for use in actor.uses:
             source = use.source
             if source is None or source.work is None or not use.reading or use.writing:
                 continue
-            theirs, ours = source.work.identity, actor.execution.identity
-            same = theirs.pipeline == ours.pipeline and theirs.run_id != ours.run_id
-            if not same or source.work.outermost is case.execution:
+            writer = _due_writer(case, actor, source.work.identity)
+            if writer is None or source.work.outermost is case.execution:
                 continue
+            theirs, ours = source.work.identity, actor.execution.identity
             text = (
                 f"{use.path} was written by run {theirs.run_id} of task {theirs.task}, not by this "
-                f"run ({ours.run_id})."
+                f"run ({ours.run_id}), whose task {theirs.task} had not ended."
             )
             evidence = [
                 supports(
@@ -105,6 +112,21 @@ def older(case: Case) -> Iterator[Candidate]:
                 at_ns=use.first_ns,
                 harms_without_failure=True,
             )
+
+
+def _due_writer(case: Case, reader: ProcessSnapshot, theirs: Identity) -> Execution | None:
+    """Returns the work of the reader's run that has the name of the writer's, and that is open."""
+    ours = reader.execution.identity
+    if _names(theirs)[:3] != _names(ours)[:3]:
+        return None
+    if theirs.run_id == ours.run_id or theirs.task == ours.task:
+        return None
+    due = (ours.owner, ours.system, ours.pipeline, ours.run_id, theirs.task)
+    return next((e for e in case.beside if _names(e.identity) == due), None)
+
+
+def _names(identity: Identity) -> tuple[int, str, str, str, str]:
+    return identity.owner, identity.system, identity.pipeline, identity.run_id, identity.task
 
 
 CARD = cause_class(
