@@ -111,7 +111,7 @@ def memory_that_fits(lab: Lab) -> Truth:
 
 def _asks(lab: Lab, seconds: int) -> Truth:
     """A request, and an answer after so many seconds without a byte."""
-    from tests.incidents.scenes.network import server
+    from tests.incidents.scenes.servers import server
 
     port = server(lab, f"c.recv(100)\ntime.sleep({seconds})\nc.sendall(b'rows')\ntime.sleep(0.2)")
     code = (
@@ -199,7 +199,7 @@ def an_error_of_logic(lab: Lab) -> Truth:
 
 @scene("I55", "-", "N", variants=3, group="not_visible")
 def a_server_says_503(lab: Lab) -> Truth:
-    from tests.incidents.scenes.network import server
+    from tests.incidents.scenes.servers import server
 
     port = server(
         lab,

@@ -10,7 +10,7 @@ import time
 
 from receiver.units import MIB
 from tests.incidents.lab import Lab, Truth, join, scene
-from tests.incidents.scenes.network import server
+from tests.incidents.scenes.servers import server
 
 
 @scene("I01", "A", "K", variants=2, group="unseen")
