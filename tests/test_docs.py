@@ -28,16 +28,14 @@ RUN_BY = {
     "make demo-stack": "tests/stack/test_stack.py::test_jaeger_shows_run_task_and_process",
     "make down": "tests/stack/conftest.py::stack",
     ".venv/bin/kwitness check --explain": (
-        "tests/live/test_commands.py::test_explain_reads_recordings_without_privileges"
+        "tests/live/test_rules.py::test_explain_reads_recordings_without_privileges"
     ),
-    ".venv/bin/kwitness check": "tests/live/test_commands.py::test_check_says_ready",
-    ".venv/bin/kwitness run --report": (
-        "tests/live/test_commands.py::test_run_as_json_and_as_report"
-    ),
+    ".venv/bin/kwitness check": "tests/live/test_refusals.py::test_check_says_ready",
+    ".venv/bin/kwitness run --report": "tests/live/test_run.py::test_run_as_json_and_as_report",
     ".venv/bin/kwitness run --live": (
-        "tests/live/test_commands.py::test_each_task_has_a_line_when_it_starts_and_rules_name_it"
+        "tests/live/test_rules.py::test_each_task_has_a_line_when_it_starts_and_rules_name_it"
     ),
-    ".venv/bin/kwitness run": "tests/live/test_commands.py::test_run_gives_the_commands_own_status",
+    ".venv/bin/kwitness run": "tests/live/test_run.py::test_run_gives_the_commands_own_status",
     "mkdir -p /tmp/otel": "tests/e2e/collector.py::Collector",
     "OTELCOL_OUTPUT=": "tests/e2e/collector.py::Collector",
     "OTEL_EXPORTER_OTLP_ENDPOINT=": "tests/frameworks/test_incidents.py::incident",
@@ -54,7 +52,7 @@ RUN_BY = {
     "docker-compose exec": "tests/stack/test_stack.py::test_an_incident_is_told_to_everybody",
     "examples/run.py": "tests/frameworks/test_incidents.py::incident",
     "sudo examples/run.py": "tests/frameworks/test_incidents.py::incident",
-    "kwitness run": "tests/live/test_commands.py::test_run_gives_the_commands_own_status",
+    "kwitness run": "tests/live/test_run.py::test_run_gives_the_commands_own_status",
     "kwitness incidents": "tests/admin/test_alerts.py::test_",
     "kwitness replay": "tests/deploy/test_wheel.py::test_it_runs_from_where_it_is_installed",
 }

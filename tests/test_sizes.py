@@ -26,7 +26,6 @@ STILL_LONG_FILES = {
     "tests/investigate/test_engine.py",
     "tests/investigate/test_near_misses.py",
     "tests/investigate/test_roots.py",
-    "tests/live/test_commands.py",
     "tests/live/test_deaths.py",
     "tests/live/test_files.py",
     "tests/live/test_last_failures.py",
@@ -58,7 +57,6 @@ STILL_LONG_FUNCTIONS = {
     "tests/insights/test_across.py: test_tables_are_bounded_and_count_what_they_drop",
     "tests/investigate/test_oom.py: choose",
     "tests/kernel/attacker.py: refused",
-    "tests/live/test_commands.py: test_no_secret_comes_out_anywhere",
     "tests/live/test_files.py: test_100_000_files_are_counted_exactly_in_few_records",
     (
         "tests/live/test_state.py: "

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from receiver.investigate.report import Report
-from tests.live.test_commands import CLEAN, KWITNESS, ROOT
+from tests.live.commands import CLEAN, KWITNESS, ROOT
 
 pytestmark = pytest.mark.live
 STEP = f"{sys.executable} -I -S -c"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.test_commands import CLEAN, KWITNESS, NO_CAPS, ROOT, run
+from tests.live.commands import CLEAN, KWITNESS, NO_CAPS, ROOT, run
 
 pytestmark = pytest.mark.live
 NO_BTF = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$@"', "sh"]

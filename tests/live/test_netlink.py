@@ -34,8 +34,8 @@ from receiver.kernel.netlink import NetlinkSource
 from receiver.kernel.source import LiveSource
 from receiver.kernel.source_config import SourceConfig
 from receiver.text.redact import Redactor
+from tests.live.commands import run
 from tests.live.conftest import Witness, python
-from tests.live.test_commands import run
 from tests.waiting import eventually, executed
 
 pytestmark = pytest.mark.live

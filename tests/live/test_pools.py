@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from receiver.investigate.report import Report
-from tests.live.test_commands import CLEAN, KWITNESS, ROOT
+from tests.live.commands import CLEAN, KWITNESS, ROOT
 
 pytestmark = pytest.mark.live
 POOLS = {
