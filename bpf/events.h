@@ -987,13 +987,13 @@ struct event_holder {
 struct event_python_stack {
 	struct event_header header;
 	struct process_key process;
+	__u64 walk_ns;
 	__u32 thread;
 	__u32 signal;
 	__u32 version; /* of the interpreter, 0x030b for 3.11 */
 	__u32 python_flags;
-	__u32 walk_ns;
 	frames_len frames; /* innermost first, three texts each: function, file, line (0: not known) */
-	__u16 _pad[1];
+	__u16 _pad[3];
 };
 
 #endif

@@ -47,7 +47,7 @@ WIRE_HASHES = {
     "last_failure": "20f747cd",
     "holder": "b0f4375b",
     "early_sample": "5051f9aa",
-    "python_stack": "a35e9a3c",
+    "python_stack": "9c8da16b",
 }
 NUL = b"\0"
 LENGTH = "the text lengths do not add up to the record"
@@ -3262,15 +3262,15 @@ class PythonStack(msgspec.Struct, frozen=True, gc=False):
     sequence: int
     cpu: int
     process: ProcessKey
+    walk_ns: int
     thread: int
     signal: int
     version: int
     python_flags: int
-    walk_ns: int
     frames: tuple[str, ...]
 
 
-_PYTHON_STACK = Layout("<QQIHHQI4xIIIIIH2x")
+_PYTHON_STACK = Layout("<QQIHHQI4xQIIIIH6x")
 
 
 def _decode_python_stack(raw: bytes, redactor: Redactor) -> PythonStack:
@@ -3282,11 +3282,11 @@ def _decode_python_stack(raw: bytes, redactor: Redactor) -> PythonStack:
         _,
         process_start,
         process_tgid,
+        walk_ns,
         thread,
         signal,
         version,
         python_flags,
-        walk_ns,
         frames,
     ) = _PYTHON_STACK.unpack_from(raw)
     at_frames = _PYTHON_STACK.size
@@ -3297,11 +3297,11 @@ def _decode_python_stack(raw: bytes, redactor: Redactor) -> PythonStack:
         sequence,
         cpu,
         ProcessKey(process_tgid, process_start),
+        walk_ns,
         thread,
         signal,
         version,
         python_flags,
-        walk_ns,
         redactor.frames(raw[at_frames : at_frames + frames]),
     )
 
@@ -3318,11 +3318,11 @@ def _encode_python_stack(event: PythonStack) -> bytes:
             EventKind.PYTHON_STACK,
             event.process.start_boottime_ns,
             event.process.tgid,
+            event.walk_ns,
             event.thread,
             event.signal,
             event.version,
             event.python_flags,
-            event.walk_ns,
             len(frames),
         )
         + tail
@@ -3672,7 +3672,9 @@ def _valid_early_sample(event: EarlySample) -> bool:
 
 def _valid_python_stack(event: PythonStack) -> bool:
     return (
-        event.time_boottime_ns < TIME_LIMIT_NS and event.process.start_boottime_ns < TIME_LIMIT_NS
+        event.time_boottime_ns < TIME_LIMIT_NS
+        and event.process.start_boottime_ns < TIME_LIMIT_NS
+        and event.walk_ns < TIME_LIMIT_NS
     )
 
 

@@ -76,7 +76,7 @@ def readable(raw: bytes) -> bytes:
     size = LAYOUT.size
     if int.from_bytes(raw[22:24], "little") != EventKind.PYTHON_STACK or len(raw) < size:
         return raw
-    event = DECODERS[EventKind.PYTHON_STACK](raw[: size - 4] + bytes(4), _UNCHANGED)
+    event = DECODERS[EventKind.PYTHON_STACK](raw[: size - 8] + bytes(8), _UNCHANGED)
     assert isinstance(event, PythonStack)
     if not event.python_flags & PythonFlag.RAW:
         return raw

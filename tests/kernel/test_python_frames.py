@@ -95,10 +95,10 @@ def frame(
 
 
 def record(frames: bytes, flags: int = PythonFlag.RAW) -> bytes:
-    event = PythonStack(5, 1, 0, ProcessKey(9, 3), 9, 9, 0x030B, flags, 1000, ())
+    event = PythonStack(5, 1, 0, ProcessKey(9, 3), 1000, 9, 9, 0x030B, flags, ())
     raw = bytearray(encode(event) + frames)
     raw[16:20] = len(raw).to_bytes(4, "little")
-    raw[LAYOUT.size - 4 : LAYOUT.size - 2] = len(frames).to_bytes(2, "little")
+    raw[LAYOUT.size - 8 : LAYOUT.size - 6] = len(frames).to_bytes(2, "little")
     return bytes(raw)
 
 
@@ -228,7 +228,7 @@ def test_a_damaged_file_raises_nothing_else(tmp_path: Path) -> None:
 def test_the_innermost_frame_of_the_users_own_code_leads() -> None:
     place = "/usr/lib/python3.11"
     event = PythonStack(
-        *(5, 1, 0, ProcessKey(9, 3), 9, 9, 0x030B, 0, 1000),
+        *(5, 1, 0, ProcessKey(9, 3), 1000, 9, 9, 0x030B, 0),
         (
             *("wait", f"{place}/threading.py", "320"),
             *("get", "/v/lib/python3.11/site-packages/requests/api.py", "73"),
@@ -247,7 +247,7 @@ def test_the_thread_that_ran_python_code_speaks_for_a_process() -> None:
     def thread(
         number: int, flags: int, frames: tuple[str, ...] = ("f", "x.py", "1")
     ) -> PythonStack:
-        return PythonStack(5, 1, 0, ProcessKey(9, 3), number, 9, 0x030B, flags, 1000, frames)
+        return PythonStack(5, 1, 0, ProcessKey(9, 3), 1000, number, 9, 0x030B, flags, frames)
 
     main, other = thread(9, PythonFlag.MAIN_THREAD), thread(10, 0)
     runs, fault = thread(11, PythonFlag.HOLDS_LOCK), thread(12, PythonFlag.TOOK_SIGNAL)
