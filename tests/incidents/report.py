@@ -3,46 +3,27 @@ tests.incidents.report FOLDER [OUT]`."""
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from receiver.errors import DecodeError
-from receiver.events import (
-    Event,
-    FileChanged,
-    FileClosed,
-    FileOpened,
-    Neighbour,
-    OomKill,
-    OpenFile,
-    ProcessSample,
-    ThreadWait,
-)
 from receiver.investigate.classes import CLASSES
 from receiver.investigate.engine import OFFSET, SLOPE
-from receiver.investigate.report import EXPLAINED, to_json
-from receiver.kernel.decode import decode, split
-from receiver.model import CoreOptions
-from receiver.observe.core import Core
-from receiver.observe.recording import FrameKind, Recording
-from receiver.observe.replay import OF_HISTORY, replay_frame
-from receiver.observe.session import Session
-from receiver.service.state import HistoryStore
-from receiver.text.redact import Redactor
+from receiver.investigate.report import EXPLAINED
+from tests.incidents.ablations import ablation_lines, again
+from tests.incidents.baselines import Answer, by_exit_code, by_log, by_sender, majority, ours, right
 from tests.incidents.generated.page import kept, put
 from tests.incidents.lab import Result
-from tests.incidents.score import Score, brier, macro, score, upper_bound, wilson
+from tests.incidents.score import Score, brier, macro, score, share, upper_bound
 from tests.truth import told
 
 OUT = Path(__file__).parent.parent.parent / "docs/accuracy.md"
-Answer = Callable[[Result], str]
+
+
 NOT_REACHED = {
     "fs.netfs": (
         "the kernel here has no NFS client; a wait for one looks like fs.slow_io and is reported "
@@ -76,140 +57,6 @@ def load(folder: Path) -> list[Result]:
     return out
 
 
-# ── baselines: what can be said without us ────────────────────────────────────────────────────────
-
-_CODES = {
-    137: "mem.cgroup_oom",
-    143: "kill.supervisor",
-    139: "crash.segv",
-    134: "crash.abort_ill",
-    135: "mem.shm_full",
-    132: "crash.abort_ill",
-    141: "proc.sigpipe",
-    127: "proc.interpreter",
-    126: "proc.interpreter",
-    124: "kill.timeout_orphan",
-    52: "mem.app_heap",
-    3: "mem.app_heap",
-}
-_LOG_WORDS = (
-    ("No space left", "fs.enospc"),
-    ("Permission denied", "fs.eacces"),
-    ("Conflicting lock", "fs.lock"),
-    ("database is locked", "fs.lock"),
-    ("Too many open files", "lim.emfile"),
-    ("MemoryError", "mem.rlimit"),
-    ("Out of memory", "mem.cgroup_oom"),
-    ("Killed", "mem.cgroup_oom"),
-    ("Connection refused", "net.backlog_refused"),
-    ("ECONNREFUSED", "net.backlog_refused"),
-    ("timed out", "net.silent_peer"),
-    ("Connection reset", "net.reset_short"),
-    ("Temporary failure in name", "net.dns"),
-    ("from pool", "net.pool"),
-    ("too many clients", "net.pool"),
-    ("Cannot assign requested", "net.ports"),
-    ("Resource temporarily unavailable", "lim.pids"),
-    ("command not found", "proc.interpreter"),
-    ("Segmentation fault", "crash.segv"),
-    ("Aborted", "crash.abort_ill"),
-    ("validation failed", "none.not_visible"),
-    ("Bus error", "mem.shm_full"),
-)
-
-
-def by_exit_code(result: Result) -> str:
-    code = result.status if result.status >= 0 else 128 - result.status
-    return _CODES.get(code, "none.healthy" if code == 0 else "none.not_visible")
-
-
-def by_log(result: Result) -> str:
-    found = next((cause for word, cause in _LOG_WORDS if word in result.log), "")
-    return found or ("none.healthy" if result.status == 0 else "none.not_visible")
-
-
-def by_sender(result: Result) -> str:
-    """Whoever was running when the signal came did it."""
-    for process in result.report["answers"]["how_each_ended"]:
-        if "SIG" in process["end"] or "OOM" in process["end"]:
-            return (
-                "kill.supervisor"
-                if process["by"] and "kernel" not in process["by"]
-                else "mem.cgroup_neighbour"
-                if "OOM" in process["end"]
-                else "crash.segv"
-            )
-    return "none.healthy" if result.status == 0 else "none.not_visible"
-
-
-def majority(results: Iterable[Result]) -> Answer:
-    most = Counter(r.truth.cause for r in results if r.truth.verdict in EXPLAINED).most_common(1)[
-        0
-    ][0]
-    return lambda r: most
-
-
-def ours(result: Result) -> str:
-    report = result.report
-    return (
-        report["hypotheses"][0]["cause"]
-        if report["verdict"] in EXPLAINED
-        else f"none.{report['verdict']}"
-    )
-
-
-def right(result: Result, answer: str) -> bool:
-    return answer in (result.truth.cause, *result.truth.also_right)
-
-
-# ── ablations: the same recordings with a part of the facts taken out ─────────────────────────────
-
-ABLATIONS: dict[str, tuple[type[Event], ...]] = {
-    "without earlier runs (no history)": (),
-    "without OOM kill events": (OomKill,),
-    "without file events": (FileOpened, FileClosed, FileChanged, OpenFile),
-    "without samples over time": (ProcessSample, ThreadWait, Neighbour),
-}
-
-
-def again(
-    recording: Path, without: tuple[type[Event], ...], *, history: bool = False
-) -> dict[str, Any]:
-    source = Recording(recording)
-    core = Core(source.header.host, CoreOptions(only_commands=True))
-    earlier = recording.with_suffix(".history")
-    if history and earlier.exists():
-        store = HistoryStore(earlier)
-        core.history = store.load()
-        store.close()
-    session, redactor, last = Session(core), Redactor("off"), 0
-    core.set_wall_offset(source.header.wall_offset_ns)
-    for frame in source:
-        last = max(last, frame.time_ns)
-        if frame.kind == FrameKind.BATCH and without:
-            kept = []
-            for raw in split(frame.payload):
-                try:
-                    if not isinstance(decode(raw, redactor), without):
-                        kept.append(raw)
-                except DecodeError:
-                    continue
-            session.batch(kept, frame.time_ns)
-        elif frame.kind not in OF_HISTORY:
-            replay_frame(session, frame)
-    session.finish(last)
-    report: dict[str, Any] = json.loads(to_json(list(core.incidents.reports.values())[-1]))
-    return report
-
-
-# ── the page ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def share(good: int, of: int) -> str:
-    low, high = wilson(good, of)
-    return f"{good} of {of} ({good / of:.2f}; {low:.2f} to {high:.2f})" if of else "-"
-
-
 def count(scores: Iterable[Score], name: str) -> tuple[int, int]:
     values = [getattr(s, name) for s in scores if getattr(s, name) is not None]
     return sum(bool(v) for v in values), len(values)
@@ -237,20 +84,26 @@ def fit(results: list[Result]) -> tuple[float, float]:
     return slope, offset
 
 
-def page(results: list[Result], folder: Path, first_sight: str) -> str:
-    incidents = [r for r in results if r.truth.verdict in EXPLAINED]
-    healthy = [r for r in results if r.truth.verdict == "healthy"]
-    absent = [r for r in results if r.truth.verdict == "not_visible"]
-    pairs = [(r, score(r)) for r in incidents]
-    alarms = sum(score(r).alarm for r in healthy)
-    late = sorted(r.t_report for r in incidents if r.t_report)
+class Runs:
+    """The results, by what happened in truth; `scored`: the incidents with their scores."""
+
+    def __init__(self, results: list[Result]) -> None:
+        self.all = results
+        self.incidents = [r for r in results if r.truth.verdict in EXPLAINED]
+        self.healthy = [r for r in results if r.truth.verdict == "healthy"]
+        self.absent = [r for r in results if r.truth.verdict == "not_visible"]
+        self.scored = [(r, score(r)) for r in self.incidents]
+
+
+def head_lines(runs: Runs) -> list[str]:
+    incidents = runs.incidents
     scenes, classes = len({r.scene for r in incidents}), len({r.truth.cause for r in incidents})
     counted = (
         f"{len(incidents)} incident runs of {scenes} scenes and {classes} classes, "
-        f"{len(healthy)} healthy runs, "
+        f"{len(runs.healthy)} healthy runs, "
     )
-    counted += f"{len(absent)} runs whose cause the kernel does not see."
-    lines = [
+    counted += f"{len(runs.absent)} runs whose cause the kernel does not see."
+    return [
         "# Accuracy",
         "",
         (
@@ -276,6 +129,10 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
         "| | K: kernel events prove the cause | P: they prove it in part | all |",
         "|---|---|---|---|",
     ]
+
+
+def share_lines(runs: Runs) -> list[str]:
+    lines = []
     for label, name in (
         ("class and culprit at 1 (joint@1)", "joint_at_1"),
         ("class at 1", "class_at_1"),
@@ -284,48 +141,63 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
         ("culprit at 1", "culprit_at_1"),
     ):
         cells = [
-            share(*count([s for r, s in pairs if v in (r.visible, "all") or v == "all"], name))
+            share(*count([s for r, s in runs.scored if v in (r.visible, "all")], name))
             for v in ("K", "P", "all")
         ]
         lines.append(f"| {label} | {' | '.join(cells)} |")
-    mean = macro((r.truth.cause, s.joint_at_1) for r, s in pairs)
-    rivals = macro((r.truth.cause, s.rivals) for r, s in pairs)
-    bound = upper_bound(alarms, len(healthy))
-    lines += [
-        "",
+    return lines
+
+
+def figure_lines(runs: Runs) -> list[str]:
+    alarms = sum(score(r).alarm for r in runs.healthy)
+    mean = macro((r.truth.cause, s.joint_at_1) for r, s in runs.scored)
+    rivals = macro((r.truth.cause, s.rivals) for r, s in runs.scored)
+    bound = upper_bound(alarms, len(runs.healthy))
+    return [
         (
             f"- joint@1, averaged over the classes: {mean:.2f}. Confusable classes that were ruled "
             f"out or ranked lower: {rivals:.2f}."
         ),
-        f"- False alarms: {alarms} of {len(healthy)} healthy runs (upper 95% bound {bound:.1%}).",
+        (
+            f"- False alarms: {alarms} of {len(runs.healthy)} healthy runs "
+            f"(upper 95% bound {bound:.1%})."
+        ),
         (
             "- Runs whose cause the kernel does not see, reported as not visible with a list of "
-            f"what was normal: {share(sum(score(r).right for r in absent), len(absent))}."
+            f"what was normal: {share(sum(score(r).right for r in runs.absent), len(runs.absent))}."
         ),
-        f"- Cited events that are not in the report: {sum(score(r).invented for r in results)}.",
+        f"- Cited events that are not in the report: {sum(score(r).invented for r in runs.all)}.",
         "- Brier score of the confidence of the first hypothesis: "
-        f"{brier(s for _, s in pairs):.3f}. Curve in use: log-odds = {SLOPE} x score + {OFFSET}; "
-        "fitted on these runs: {:.2f} x score + {:.2f}.".format(*fit(results)),
+        f"{brier(s for _, s in runs.scored):.3f}. "
+        f"Curve in use: log-odds = {SLOPE} x score + {OFFSET}; "
+        "fitted on these runs: {:.2f} x score + {:.2f}.".format(*fit(runs.all)),
     ]
-    if late:
-        lines.append(
+
+
+def delay_lines(runs: Runs) -> list[str]:
+    late = sorted(r.t_report for r in runs.incidents if r.t_report)
+    if not late:
+        return []
+    return [
+        (
             "- Time from a signal to the written report of `kwitness run`: "
             f"median {late[len(late) // 2]:.1f} s, 95th percentile "
             f"{late[int(len(late) * 0.95)]:.1f} s "
             f"({len(late)} runs; if a run continues after the fault, the time until its end is "
             "included)."
-        )
-    lines += [
-        "",
-        first_sight,
-        "",
+        ),
+    ]
+
+
+def class_lines(runs: Runs) -> list[str]:
+    lines = [
         "## By class",
         "",
         "| class | runs | joint@1 | class@1 | reported instead |",
         "|---|---|---|---|---|",
     ]
     by: dict[str, list[tuple[Result, Score]]] = defaultdict(list)
-    for r, s in pairs:
+    for r, s in runs.scored:
         by[r.truth.cause].append((r, s))
     for name, group in sorted(by.items()):
         wrong = Counter(ours(r) for r, s in group if not s.class_at_1)
@@ -334,8 +206,11 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
             f"| {name} | {len(group)} | {sum(bool(s.joint_at_1) for _, s in group)} | "
             f"{sum(bool(s.class_at_1) for _, s in group)} | {said} |"
         )
-    lines += [
-        "",
+    return lines
+
+
+def comparison_lines(runs: Runs) -> list[str]:
+    lines = [
         "## Compared with simpler methods",
         "",
         (
@@ -348,7 +223,7 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
     ]
     ways: dict[str, Answer] = {
         "kwitness": ours,
-        "most frequent class": majority(results),
+        "most frequent class": majority(runs.all),
         "table of exit codes": by_exit_code,
         "error messages in the log": by_log,
         "the process that sent the signal": by_sender,
@@ -356,15 +231,20 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
     for label, answer in ways.items():
         cells = [
             share(sum(right(r, answer(r)) for r in part), len(part))
-            for part in (incidents, healthy, absent)
+            for part in (runs.incidents, runs.healthy, runs.absent)
         ]
         lines.append(f"| {label} | {' | '.join(cells)} |")
-    lines += ["", *ablation_lines(results, folder), "", "## Classes that no scene reaches", ""]
-    covered = {r.truth.cause for r in incidents}
+    return lines
+
+
+def gap_lines(runs: Runs) -> list[str]:
+    """The classes that no scene reaches, and the runs with a wrong report."""
+    lines = ["## Classes that no scene reaches", ""]
+    covered = {r.truth.cause for r in runs.incidents}
     for name in sorted(CLASSES.keys() - covered):
         lines.append(f"- `{name}`: {NOT_REACHED.get(name, 'no scene yet')}.")
     missed = sorted(
-        {(r.scene, r.variant, r.truth.cause, ours(r)) for r in results if not score(r).right}
+        {(r.scene, r.variant, r.truth.cause, ours(r)) for r in runs.all if not score(r).right}
     )
     lines += (
         ["", "Runs with a wrong report:", ""]
@@ -372,35 +252,21 @@ def page(results: list[Result], folder: Path, first_sight: str) -> str:
         if missed
         else []
     )
-    return "\n".join(lines) + "\n"
-
-
-def ablation_lines(results: list[Result], folder: Path) -> list[str]:
-    lines = [
-        "## With fewer facts",
-        "",
-        (
-            "The recordings of the same incident runs are replayed without some of the facts; "
-            "the last three also without history."
-        ),
-        "",
-        "| | class@1 |",
-        "|---|---|",
-    ]
-    kept = [
-        (r, folder / f"{r.scene}-{r.variant}.kw") for r in results if r.truth.verdict in EXPLAINED
-    ]
-    kept = [(r, p) for r, p in kept if p.exists()]
-    if not kept:
-        return ["Recordings were not kept: no ablations."]
-    whole = sum(right(r, ours(r)) for r, _ in kept)
-    lines.append(f"| all facts | {share(whole, len(kept))} |")
-    for label, without in ABLATIONS.items():
-        good = sum(
-            right(r, ours(msgspec.structs.replace(r, report=again(p, without)))) for r, p in kept
-        )
-        lines.append(f"| {label} | {share(good, len(kept))} |")
     return lines
+
+
+def page(results: list[Result], folder: Path, first_sight: str) -> str:
+    runs = Runs(results)
+    lines = [*head_lines(runs), *share_lines(runs), "", *figure_lines(runs), *delay_lines(runs)]
+    for section in (
+        [first_sight],
+        class_lines(runs),
+        comparison_lines(runs),
+        ablation_lines(results, folder),
+        gap_lines(runs),
+    ):
+        lines += ["", *section]
+    return "\n".join(lines) + "\n"
 
 
 def main(folder: Path, out: Path) -> None:

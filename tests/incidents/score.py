@@ -108,6 +108,12 @@ def wilson(good: int, of: int) -> tuple[float, float]:
     )
 
 
+def share(good: int, of: int) -> str:
+    """With its interval, for people."""
+    low, high = wilson(good, of)
+    return f"{good} of {of} ({good / of:.2f}; {low:.2f} to {high:.2f})" if of else "-"
+
+
 def upper_bound(bad: int, of: int) -> float:
     """Exact (Clopper-Pearson) 95% upper bound for `bad` of `of`, one-sided 97.5%."""
     if bad >= of:

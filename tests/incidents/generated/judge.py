@@ -9,7 +9,7 @@ import msgspec
 
 from tests.incidents.generated.play import Played
 from tests.incidents.lab import Result
-from tests.incidents.score import score, upper_bound, wilson
+from tests.incidents.score import score, share, upper_bound
 
 _BINS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
 
@@ -74,11 +74,6 @@ def line_of(played: Played) -> Line:
 # ── counting ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _share(good: int, of: int) -> str:
-    low, high = wilson(good, of)
-    return f"{good} of {of} ({good / of:.2f}; {low:.2f} to {high:.2f})" if of else "-"
-
-
 def _stated(lines: Iterable[Line]) -> list[Line]:
     """Those with a lead hypothesis: its confidence is a claim to be right."""
     return [each for each in lines if each.incident and each.confidence > 0]
@@ -112,18 +107,8 @@ def calibration_error(lines: Sequence[Line]) -> float:
     return sum(count * abs(mean - good) for _, count, mean, good in rows) / total if total else 0.0
 
 
-def summary(lines: Sequence[Line]) -> list[str]:
-    """Lines of Markdown: aggregates alone."""
-    played = [e for e in lines if e.state == "played"]
-    sick, twins = [e for e in played if e.sick], [e for e in played if not e.sick]
+def _share_lines(sick: Sequence[Line]) -> list[str]:
     out = [
-        (
-            f"{len(sick)} compositions and {len(twins)} healthy twins were played; "
-            f"{sum(e.state == 'void' for e in lines)} runs were void "
-            "(the record of the run does not show what was composed), "
-            f"{sum(e.state == 'unavailable' for e in lines)} not possible here."
-        ),
-        "",
         "| | K: kernel events prove the cause | P: they prove it in part |",
         "|---|---|---|",
     ]
@@ -134,22 +119,26 @@ def summary(lines: Sequence[Line]) -> list[str]:
         cells = []
         for visible in "KP":
             group = [e for e in sick if e.visible == visible]
-            cells.append(_share(sum(bool(getattr(e, name)) for e in group), len(group)))
+            cells.append(share(sum(bool(getattr(e, name)) for e in group), len(group)))
         out.append(f"| {label} | {' | '.join(cells)} |")
+    return out
+
+
+def _figure_lines(played: Sequence[Line]) -> list[str]:
+    sick, twins = [e for e in played if e.sick], [e for e in played if not e.sick]
     absent = [e for e in sick if e.visible == "N"]
     alarms = sum(e.alarm for e in twins)
     false, true = sum(e.false for e in played), sum(e.true for e in played)
-    out += [
-        "",
+    out = [
         (
             "- Causes that the kernel does not see, reported as not visible: "
-            f"{_share(sum(e.right for e in absent), len(absent))}."
+            f"{share(sum(e.right for e in absent), len(absent))}."
         ),
         (
             f"- False alarms: {alarms} of {len(twins)} healthy twins (upper 95% bound "
             f"{upper_bound(alarms, len(twins)):.1%}). "
             "Twins reported as neither an incident nor a failure: "
-            f"{_share(sum(e.right for e in twins), len(twins))}."
+            f"{share(sum(e.right for e in twins), len(twins))}."
         ),
         f"- Cited events that are not in the report: {sum(e.invented for e in played)}.",
         (
@@ -159,9 +148,32 @@ def summary(lines: Sequence[Line]) -> list[str]:
     ]
     if true + false:
         out.append(f"- Sentences that the second witness decided: {true} true, {false} false.")
-    out += ["", "| confidence | runs | mean | right |", "|---|---|---|---|"]
-    out += [
+    return out
+
+
+def _reliability_lines(played: Sequence[Line]) -> list[str]:
+    out = ["| confidence | runs | mean | right |", "|---|---|---|---|"]
+    return out + [
         f"| {name} | {count} | {mean:.2f} | {good:.2f} |"
         for name, count, mean, good in reliability(played)
     ]
-    return out
+
+
+def summary(lines: Sequence[Line]) -> list[str]:
+    """Lines of Markdown: aggregates alone."""
+    played = [e for e in lines if e.state == "played"]
+    sick = [e for e in played if e.sick]
+    return [
+        (
+            f"{len(sick)} compositions and {len(played) - len(sick)} healthy twins were played; "
+            f"{sum(e.state == 'void' for e in lines)} runs were void "
+            "(the record of the run does not show what was composed), "
+            f"{sum(e.state == 'unavailable' for e in lines)} not possible here."
+        ),
+        "",
+        *_share_lines(sick),
+        "",
+        *_figure_lines(played),
+        "",
+        *_reliability_lines(played),
+    ]
