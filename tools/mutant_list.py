@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-ENGINE, STORIES = "tests/investigate/test_engine.py", "tests/investigate/test_causes.py"
-ROOTS = "tests/investigate/test_roots.py"
+ENGINE, ROOTS = "tests/investigate/test_engine.py", "tests/investigate/test_roots.py"
+RIVALS, WAITS = "tests/investigate/test_rivals.py", "tests/investigate/test_cpu_waits.py"
+ANSWERS, AGES = "tests/investigate/test_answers.py", "tests/investigate/test_time_limits.py"
+DEGRADED = "tests/investigate/test_degraded.py"
 SEVERITIES, LOOKS = "tests/test_exit_severity.py", "tests/test_usage.py"
 CORE, ACTIVITY, LINEAGE = "tests/core", "tests/facts", "tests/lineage"
 SHOW, SCREENS = "tests/test_show.py", "tests/scenarios/test_screens.py"
@@ -18,7 +20,11 @@ QUICK = (
     LOOKS,
     LINEAGE,
     SHOW,
-    STORIES,
+    RIVALS,
+    WAITS,
+    ANSWERS,
+    AGES,
+    DEGRADED,
     ROOTS,
     SCREENS,
     GOLDENS,
@@ -163,50 +169,50 @@ MUTANTS: tuple[Mutant, ...] = (
         ("LATER_NS = 1_500_000_000", "LATER_NS = 150_000_000_000", ENGINE),
         ("and last.local_port == peer.endpoint[1]", "", ROOTS),
         ("if pair.one is not pair.other: return None", "", ROOTS),
-        ("cause.at_ns <= effect.at_ns + slack", "True", STORIES),
+        ("cause.at_ns <= effect.at_ns + slack", "True", ROOTS),
         ("return self._log_odds(self.nodes[number].score) >= 0", "return True", ENGINE),
-        ("and not each.gave_up and not graph.meets_a_deadline(number)", "and False", ROOTS),
-        ("min(against, key=lambda e: e.weight", "max(against, key=lambda e: e.weight", STORIES),
+        ("and not each.gave_up and not graph.meets_a_deadline(number)", "and False", WAITS),
+        ("min(against, key=lambda e: e.weight", "max(against, key=lambda e: e.weight", RIVALS),
         ("SLOPE, OFFSET = 0.9, -3.2", "SLOPE, OFFSET = 0.6, -2.2", SCREENS),
         ("if mine & theirs:", "if True:", ROOTS),
         ("if graph.is_likely(n) and _meet(case, graph, n, facet)", "if False", ROOTS),
-        ("_LOSS_CEILING = 0.75", "_LOSS_CEILING = 0.99", STORIES),
+        ("_LOSS_CEILING = 0.75", "_LOSS_CEILING = 0.99", RIVALS),
     ),
     *_of(
         "investigate",
-        ("return self._origin in self.covers(number)", "return True", STORIES),
+        ("return self._origin in self.covers(number)", "return True", ANSWERS),
         ("return sender in above or", "return False or", ROOTS),
     ),
-    *_of("investigate", ("ENOUGH = 5", "ENOUGH = 1", STORIES)),
-    *_of("investigate", ("_EARLY, _LATE = 0.02, 0.25", "_EARLY, _LATE = 0.02, 2.5", STORIES)),
+    *_of("investigate", ("ENOUGH = 5", "ENOUGH = 1", RIVALS)),
+    *_of("investigate", ("_EARLY, _LATE = 0.02, 0.25", "_EARLY, _LATE = 0.02, 2.5", AGES)),
     *_of(
         "investigate",
-        ("if used < _NEAR * limit", "if used >= _NEAR * limit", STORIES),
-        ("if share < 0.5:", "if share > 0.5:", STORIES),
+        ("if used < _NEAR * limit", "if used >= _NEAR * limit", RIVALS),
+        ("if share < 0.5:", "if share > 0.5:", RIVALS),
     ),
     *_of(
         "investigate",
-        ("SILENT_NS = 3 * SECOND", "SILENT_NS = 30 * SECOND", STORIES),
+        ("SILENT_NS = 3 * SECOND", "SILENT_NS = 30 * SECOND", ANSWERS),
         (
             "reset = sample.error in (errno.ECONNRESET, errno.EPIPE)",
             "reset = sample.error in (errno.EPIPE,)",
-            STORIES,
+            ANSWERS,
         ),
     ),
-    *_of("investigate", ("lasted < 4 * SECOND", "lasted < 40 * SECOND", STORIES)),
+    *_of("investigate", ("lasted < 4 * SECOND", "lasted < 40 * SECOND", RIVALS)),
     *_of(
         "investigate",
         (
             "share > _SHARE and (lasted >= SLOW_NS or actor.failed)",
             "lasted >= SLOW_NS or actor.failed",
-            STORIES,
+            WAITS,
         ),
     ),
     *_of(
         "investigate",
-        ("_lived_ns(actor) < 20_000_000", "_lived_ns(actor) < 2_000_000_000", STORIES),
+        ("_lived_ns(actor) < 20_000_000", "_lived_ns(actor) < 2_000_000_000", RIVALS),
     ),
-    *_of("investigate", ("use.read_bytes >= whole", "use.read_bytes > whole", STORIES)),
+    *_of("investigate", ("use.read_bytes >= whole", "use.read_bytes > whole", RIVALS)),
     *_of(
         "render",
         ("round(at / end", "round(0 / end", SCREENS),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from receiver.events import ProcessKey
 from receiver.investigate.engine import Conclusion, conclude
 from receiver.investigate.history import History
-from receiver.investigate.report import Report
+from receiver.investigate.report import Hypothesis, Report
 from tests.builders import Story
 
 
@@ -32,3 +32,14 @@ def with_history() -> Story:
 
 def cause_of(report: Report) -> str:
     return report.hypotheses[0].cause if report.verdict == "incident" else f"none.{report.verdict}"
+
+
+def hypothesis(report: Report, cause: str) -> Hypothesis:
+    (found,) = [h for h in report.hypotheses if h.cause == cause]
+    return found
+
+
+def follows(conclusion: Conclusion, effect: str) -> list[str]:
+    """The causes that brought a candidate of this class about."""
+    steps = [s for i in (conclusion.first, *conclusion.others) for s in i.steps]
+    return [step.cause.cause for step in steps if step.effect.cause == effect]

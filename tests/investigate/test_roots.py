@@ -10,24 +10,19 @@ import pytest
 
 from receiver.events import (
     CallKind,
-    ConnectionFlag,
     ConnectionStage,
     FileReason,
     Neighbour,
     ProcessKey,
     ProcessSample,
-    ThreadWait,
 )
-from receiver.investigate.causes.limits import common_limit
-from receiver.investigate.evidence import STRONG
 from receiver.investigate.report import Report
 from receiver.units import SECOND
 from tests.builders import MS, Story
+from tests.investigate.peers import accepts, link, refused, resets
 from tests.investigate.telling import cause_of, report_of
-from tests.investigate.test_causes import link, refused
 
 STRANGER = ProcessKey(666, 5)
-SERVER = int.from_bytes(bytes([10, 0, 0, 5]), "little")
 
 
 def texts(report: Report) -> str:
@@ -38,32 +33,6 @@ def texts(report: Report) -> str:
         [report.summary, *(w.text for h in every for w in h.weighed)]
         + [r.because for h in every for r in h.ruled_out]
         + [f"{c.cause} {c.effect}" for c in report.answers.what_started_it]
-    )
-
-
-def accepts(story: Story, server: ProcessKey, port: int = 5000) -> None:
-    """The server's end of a connection to 10.0.0.5."""
-    link(
-        story,
-        server,
-        ConnectionStage.CONNECTED,
-        connection_id=10,
-        local_low=SERVER,
-        local_port=port,
-        peer_port=40_000,
-        connection_flags=int(ConnectionFlag.ACCEPTED),
-    )
-
-
-def resets(story: Story, client: ProcessKey) -> None:
-    link(
-        story,
-        client,
-        ConnectionStage.CLOSED,
-        error=errno.ECONNRESET,
-        sent_bytes=100,
-        received_bytes=50,
-        last_send_boottime_ns=story.now,
     )
 
 
@@ -132,81 +101,6 @@ def test_an_oom_kill_is_as_sure_when_its_status_is_lost(masked: bool) -> None:
         assert "set -euo pipefail" in report.unnoticed.fix.text
 
 
-def waits_for_a_cpu(story: Story, key: ProcessKey, seconds: int = 12) -> None:
-    """It waits most of the time, and a stranger takes the CPU."""
-    for step in range(seconds):
-        story.step(1_000)
-        story.fact(
-            ProcessSample,
-            key,
-            threads=1,
-            running_threads=1,
-            run_delay_ns=step * SECOND * 7 // 10,
-            cpu_runtime_ns=step * SECOND * 3 // 10,
-        )
-        story.fact(Neighbour, ProcessKey(77, 5), cpu_ns=SECOND, interval_ns=SECOND, comm="simulate")
-        story.tick(0)
-
-
-@pytest.mark.parametrize("ending", ["status", "crash", "limit"])
-def test_a_lack_of_cpu_makes_nobody_exit_or_crash(ending: str) -> None:
-    """It is the root only where a deadline in the run shows it."""
-    story = Story()
-    root = story.command("bash", "job.sh")
-    limit = story.spawn(root, "timeout", "30", "python3", "check.py")
-    step = story.spawn(limit, "python3", "check.py")
-    waits_for_a_cpu(story, step)
-    if ending == "crash":
-        story.signal(step, step, signal.SIGSEGV, code=1)
-        story.exit(step, signal=signal.SIGSEGV)
-        story.exit(limit, 139)
-    elif ending == "limit":
-        story.signal(limit, step, signal.SIGTERM, comm="timeout")
-        story.exit(step, signal=signal.SIGTERM)
-        story.exit(limit, 124)
-    else:
-        story.exit(step, 1)
-        story.exit(limit, 1)
-    story.exit(root, 1)
-    expected = {"status": "none.not_visible", "crash": "crash.segv", "limit": "cpu.neighbour"}
-    report = report_of(story)
-    assert cause_of(report) == expected[ending]
-    if ending == "limit":
-        assert any("time limit" in c.effect for c in report.answers.what_started_it)
-
-
-@pytest.mark.parametrize("hangs", [True, False])
-def test_a_hang_that_a_time_limit_ended_leads_before_the_limit(hangs: bool) -> None:
-    story = Story()
-    root = story.command("bash", "job.sh")
-    limit = story.spawn(root, "timeout", "36", "python3", "pool.py")
-    parent = story.spawn(limit, "python3", "pool.py")
-    worker = story.fork(parent)
-    for step in range(30):
-        story.step(1_000)
-        cpu = 0 if hangs else step * SECOND
-        story.fact(ProcessSample, worker, threads=1, cpu_runtime_ns=cpu)
-        story.fact(ProcessSample, parent, threads=4, cpu_runtime_ns=0)
-        if hangs and step > 1:
-            story.fact(
-                ThreadWait,
-                worker,
-                thread=worker.tgid,
-                call_number=202,
-                idle_ns=step * SECOND,
-            )
-        story.tick(0)
-    story.signal(limit, parent, signal.SIGTERM, comm="timeout")
-    story.exit(parent, signal=signal.SIGTERM)
-    story.exit(worker, signal=signal.SIGTERM)
-    story.exit(limit, 124)
-    story.exit(root, 124)
-    report = report_of(story)
-    assert cause_of(report) == ("hang.fork_lock" if hangs else "kill.timeout_orphan")
-    if not hangs:
-        assert "36 s" in report.summary
-
-
 @pytest.mark.parametrize("by", ["starter", "stranger"])
 def test_a_helper_that_its_starter_stops_is_no_incident(by: str) -> None:
     """It handles SIGTERM, exits with 0, and holds the standard output of the shell open."""
@@ -220,26 +114,6 @@ def test_a_helper_that_its_starter_stops_is_no_incident(by: str) -> None:
     story.exit(helper)
     story.exit(root)
     assert report_of(story).verdict == ("healthy" if by == "starter" else "incident")
-
-
-@pytest.mark.parametrize("again", [False, True])
-def test_a_run_is_not_healthy_while_work_inside_of_it_failed(again: bool) -> None:
-    """Luigi exits with 0 whatever its tasks do. A second attempt makes the first one good."""
-    story = Story()
-    root = story.command("bash", "job.sh")
-    for attempt in range(2 if again else 1):
-        luigi = story.spawn(root, "python3", "/venv/bin/luigi", "--module", "flow", "Report")
-        load = story.spawn(luigi, "python3", "load.py")
-        story.exit(load, 0 if attempt else 3, after_ms=500)
-        story.exit(luigi)
-    story.exit(root)
-    report = report_of(story)
-    if again:
-        assert report.verdict == "healthy"
-    else:
-        lead = report.hypotheses[0]
-        assert (lead.cause, lead.culprit.name) == ("proc.exit_masked", "luigi")
-        assert lead.summary.startswith("python3 (1004) exited with status 3")
 
 
 @pytest.mark.parametrize("related", [True, False])
@@ -306,47 +180,6 @@ def test_a_delay_of_a_failed_run_that_ended_nothing_is_no_hypothesis() -> None:
     )
 
 
-@pytest.mark.parametrize(("throttled", "cause"), [(9, "cpu.quota"), (1, "kill.timeout_orphan")])
-def test_a_quota_explains_a_time_limit_that_is_short(throttled: int, cause: str) -> None:
-    """Three samples are all that there are of a process of four seconds."""
-    story = Story()
-    limit = story.command("timeout", "4", "python3", "load.py")
-    step = story.spawn(limit, "python3", "load.py")
-    for number in range(3):
-        story.step(1_000)
-        story.fact(
-            ProcessSample,
-            step,
-            threads=1,
-            cpu_runtime_ns=number * SECOND // 10,
-            cpu_periods=number * 10,
-            throttled_periods=number * throttled,
-            throttled_ns=number * throttled * 10 * MS,
-        )
-        story.tick(0)
-    story.step(900)
-    story.signal(limit, step, signal.SIGTERM, comm="timeout")
-    story.exit(step, signal=signal.SIGTERM)
-    story.exit(limit, 124)
-    assert cause_of(report_of(story)) == cause
-
-
-@pytest.mark.parametrize(
-    ("sender", "cause"), [("starter", "cpu.neighbour"), ("stranger", "kill.supervisor")]
-)
-def test_a_lack_of_cpu_brings_about_no_kill_by_a_stranger(sender: str, cause: str) -> None:
-    """Who had started it may have lost patience. A stranger has a reason of its own."""
-    story = Story()
-    root = story.command("python3", "run.py")
-    step = story.spawn(root, "python3", "check.py")
-    waits_for_a_cpu(story, step)
-    by = root if sender == "starter" else ProcessKey(666, 5)
-    story.signal(by, step, signal.SIGKILL, comm="python3")
-    story.exit(step, signal=signal.SIGKILL, run_delay_ns=8 * SECOND, cpu_runtime_ns=4 * SECOND)
-    story.exit(root, 1)
-    assert cause_of(report_of(story)) == cause
-
-
 def test_neighbours_of_one_name_are_counted_together() -> None:
     """Six that took the CPU together, and a stranger that used more than each of them."""
     story = Story()
@@ -399,142 +232,3 @@ def test_a_manager_that_ends_its_probes_first_and_then_its_worker(pool: bool) ->
     report = report_of(story)
     assert cause_of(report) == "kill.probe"
     assert report.hypotheses[0].culprit.pid == manager.tgid
-
-
-def test_a_fix_names_the_limit_and_its_number() -> None:
-    """The time limit that its command line states, and the cgroup whose limit was reached."""
-    story = Story()
-    root = story.command("bash", "job.sh")
-    limit = story.spawn(root, "timeout", "-s", "KILL", "1.5m", "python3", "load.py")
-    step = story.spawn(limit, "python3", "load.py")
-    story.step(90_000)
-    story.signal(limit, step, signal.SIGKILL, comm="timeout")
-    story.exit(step, signal=signal.SIGKILL)
-    story.exit(limit, 137)
-    story.exit(root, 137)
-    lead = report_of(story).hypotheses[0]
-    assert lead.summary.startswith("The time limit of timeout (1003), 90 s, ended python3 (1004)")
-    assert lead.fix.text.startswith("Raise the time limit of timeout (1003) above 90 s")
-
-    story = Story()
-    root = story.command("python3", "load.py")
-    story.oom(root)
-    story.exit(root, signal=signal.SIGKILL)
-    lead = report_of(story).hypotheses[0]
-    assert lead.fix.text.startswith("Raise memory.max of /jobs above 64.0 MiB, or make load.py")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "limit"),
-    [
-        (0.9, None),
-        (1.0, 1),
-        (4.9, None),
-        (5.2, 5),
-        (5.3, None),
-        (12.37, None),
-        (44.6, None),
-        (61.37, None),
-        (90.1, 90),
-        (100.5, None),
-        (3599.43, None),
-        (3600.2, 3600),
-        (80_000, None),
-        (86_400.05, 86_400),
-    ],
-)
-def test_an_age_is_near_a_common_limit_or_not(seconds: float, limit: float | None) -> None:
-    found = common_limit(seconds)
-    assert (found.seconds if found is not None else None) == limit
-
-
-def test_a_hit_weighs_as_much_as_it_is_unlikely_by_chance() -> None:
-    weights = [found.weight for s in (1, 5, 60, 3600) if (found := common_limit(s)) is not None]
-    assert weights == sorted(weights) and weights[0] < 1.5 and weights[-1] == STRONG
-
-
-def test_a_run_that_lost_time_and_succeeded_is_degraded() -> None:
-    """It is explained, and no incident is opened. The time account says what it waited for."""
-    story = Story()
-    root = story.command("bash", "job.sh")
-    step = story.spawn(root, "python3", "check.py")
-    waits_for_a_cpu(story, step)
-    story.exit(step, cpu_runtime_ns=4 * SECOND, run_delay_ns=8 * SECOND)
-    story.exit(root, cpu_runtime_ns=0, run_delay_ns=0)
-    report = report_of(story)
-    assert (report.verdict, report.hypotheses[0].cause) == ("degraded", "cpu.neighbour")
-    assert story.events("pipeline.incident.opened") == []
-    assert [(t.what, round(t.seconds)) for t in report.time][:2] == [("run_queue", 8), ("cpu", 4)]
-    assert abs(sum(t.seconds for t in report.time) - report.execution.seconds) < 0.01
-
-
-def test_the_time_account_follows_the_critical_path() -> None:
-    """Two steps one after another, and a helper beside them that the root does not wait for."""
-    story = Story()
-    root = story.command("bash", "job.sh")
-    story.spawn(root, "python3", "helper.py")
-    for name in ("sleep", "python3"):
-        step = story.spawn(root, name, "3")
-        busy = 0 if name == "sleep" else 2 * SECOND
-        story.exit(step, after_ms=3_000, cpu_runtime_ns=busy, run_delay_ns=0)
-    story.exit(root, cpu_runtime_ns=0, run_delay_ns=0)
-    report = report_of(story)
-    found = {t.what: round(t.seconds) for t in report.time}
-    assert found == {"sleep": 3, "cpu": 2, "unknown": 1}
-    assert abs(sum(t.seconds for t in report.time) - report.execution.seconds) < 0.01
-
-
-@pytest.mark.parametrize("again", [True, False])
-def test_a_failure_that_a_second_attempt_made_good_degrades_the_run(again: bool) -> None:
-    """Without a second attempt the failure was not passed on."""
-    story = Story()
-    root = story.command("bash", "job.sh")
-    for attempt in range(2 if again else 1):
-        client = story.spawn(root, "python3", "load.py")
-        link(story, client, ConnectionStage.CONNECTED)
-        story.step(1_000)
-        if not attempt:
-            resets(story, client)
-        story.exit(client, 0 if attempt else 1)
-    story.exit(root)
-    report = report_of(story)
-    assert report.hypotheses[0].cause == "net.reset_short"
-    assert report.verdict == ("degraded" if again else "incident")
-    assert (report.unnoticed is None) is again
-
-
-def test_a_parent_that_waited_for_a_cpu_is_no_supervisor_with_a_late_heartbeat() -> None:
-    """On a busy host every parent waits for a CPU; only an answer that was late is a reason."""
-    story = Story()
-    root = story.command("python3", "drive.py")
-    step = story.spawn(root, "python3", "load.py")
-    waits_for_a_cpu(story, root)
-    story.step(400)
-    story.signal(root, step, signal.SIGKILL, comm="python3")
-    story.exit(step, signal=signal.SIGKILL)
-    story.exit(root, 1)
-    assert cause_of(report_of(story)) == "kill.supervisor"
-
-
-@pytest.mark.parametrize("waited_ms", [55, 0])
-def test_a_short_question_is_none_the_longer_on_a_busy_host(waited_ms: int) -> None:
-    """A lookup answers with status 1 in 5 ms, and waits for a CPU before.
-    Work of 60 ms is no question."""
-    story = Story()
-    root = story.command("bash", "job.sh")
-    asked = story.spawn(root, "dpkg-query", "-W", "tool")
-    story.exit(asked, 1, after_ms=60, run_delay_ns=waited_ms * MS, cpu_runtime_ns=2 * MS)
-    story.exit(root)
-    assert report_of(story).verdict == ("healthy" if waited_ms else "incident")
-
-
-def test_while_the_root_runs_a_later_attempt_may_make_a_failure_good() -> None:
-    story = Story()
-    root = story.command("bash", "job.sh")
-    luigi = story.spawn(root, "python3", "/venv/bin/luigi", "--module", "flow", "Report")
-    story.exit(story.spawn(luigi, "python3", "load.py"), 3, after_ms=500)
-    story.exit(luigi)
-    story.tick(70)
-    assert story.events("pipeline.incident.opened") == []
-    story.exit(root)
-    assert report_of(story).verdict == "incident"
