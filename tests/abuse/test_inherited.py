@@ -1,6 +1,6 @@
 """Each of the programs of `tests.live.bare` alone, as the command itself, without and under
 `kwitness run`, in one state in which much is unusual. About 70 s;
-`tests/live/test_transparent.py` has the short form."""
+`tests/live/test_inherited.py` has the short form."""
 
 from __future__ import annotations
 

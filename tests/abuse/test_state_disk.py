@@ -16,7 +16,7 @@ _SCRIPT = """
 import os, subprocess, sys
 sys.path.insert(0, ".")
 from pathlib import Path
-from tests.live.test_state import NAP_RUN, NO_EXPORT, Service, until
+from tests.live.serving import NAP_RUN, NO_EXPORT, Service, until
 folder = Path(sys.argv[1])
 folder.chmod(0o755)
 service = Service(folder)

@@ -7,7 +7,11 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+
+import pytest
+from _pytest.mark import ParameterSet
 
 ROOT = Path(__file__).parent.parent.parent
 KWITNESS = (sys.executable, "-m", "receiver")
@@ -134,3 +138,10 @@ def all_of_them(names: list[str] | None = None) -> list[str]:
 
 def _quoted(word: str) -> str:
     return f"'{word}'"
+
+
+def some(values: Iterable[str], *short: str) -> list[ParameterSet]:
+    """`short` are in `make test`; the others are in `make test-abuse`, because each one starts
+    kwitness."""
+    marks = {value: () if value in short else (pytest.mark.abuse,) for value in values}
+    return [pytest.param(value, marks=mark) for value, mark in marks.items()]

@@ -4,8 +4,10 @@ Only the test's own processes are looked at."""
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from receiver.kernel.decode import decode
 from receiver.kernel.source import LiveSource
 from receiver.kernel.source_config import SourceConfig
 from receiver.text.redact import Redactor
+from tests.live.serving import Service
 
 E = TypeVar("E", bound=Event)
 Door = Literal["auto", "fexit", "sys_exit"]
@@ -143,3 +146,16 @@ class Watched:
 @pytest.fixture
 def watched(witness: Witness) -> Watched:
     return Watched(witness)
+
+
+@pytest.fixture
+def service(live: None) -> Iterator[Service]:
+    folder = Path(tempfile.mkdtemp(prefix="kwitness-serve-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    made = Service(folder)
+    yield made
+    for child in made.started:
+        if child.poll() is None:
+            child.kill()
+        child.wait()
+    shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""What a live run made, its recording makes again elsewhere:
+"""What a recorded service made live, its recording makes again elsewhere:
 works, findings, reports, and OTLP byte for byte."""
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,147 +32,10 @@ from receiver.signals import LogRecord, Span
 from receiver.work.execution import Execution
 from tests.builders import Calls
 from tests.live.conftest import DOOR
+from tests.live.replays import TASK, items, replay_elsewhere, same_metrics
 
 pytestmark = pytest.mark.live
-ROOT = Path(__file__).parent.parent.parent
-TASK = f"replay-{os.getpid()}"
 RULE = Rule(system="loader", pipeline="landing", argv=f"--job={TASK}-*", task="{0}", name="nightly")
-CONFIG = f"""
-[core]
-exit_events = true
-[[rule]]
-argv = "--job={TASK}-*"
-system = "loader"
-pipeline = "landing"
-task = "{{0}}"
-"""
-SCRIPT = f"""
-sh -c 'echo x > out.csv; exit 3' loader --job={TASK}-orders
-{sys.executable} -I -S -c 'import os; os.abort()' --job={TASK}-users || exit 1
-"""
-# of the run itself: its exporters' queues, its own cost, and what the kernel half did not send
-OF_THE_RUN = ("otel.sdk.", "pipeline.observer.sample", "pipeline.observer.skipped")
-# a recording of a command leaves out events of other processes, which these metrics count
-OF_OTHERS = {"pipeline.observer.events", "pipeline.observer.lag", "pipeline.observer.drops"}
-LISTS = {
-    "resourceSpans": ("scopeSpans", "spans"),
-    "resourceLogs": ("scopeLogs", "logRecords"),
-    "resourceMetrics": ("scopeMetrics", "metrics"),
-}
-
-
-def items(path: Path) -> dict[str, Counter[str]]:
-    """Every span, record and metric with its resource and scope, however they were batched."""
-    found: dict[str, Counter[str]] = {kind: Counter() for kind in LISTS}
-    for line in path.read_text().splitlines():
-        for kind, resources in json.loads(line).items():
-            scopes, records = LISTS[kind]
-            for resource in resources:
-                for scope in resource[scopes]:
-                    found[kind].update(
-                        json.dumps([resource["resource"], scope["scope"], record])
-                        for record in scope[records]
-                    )
-    return found
-
-
-def named(metrics: Counter[str]) -> dict[str, Any]:
-    return {line: json.loads(line)[2]["name"] for line in metrics}
-
-
-def replay_elsewhere(folder: Path, recording: Path, *options: str) -> str:
-    """In another directory, with another environment and another seed of the hashes."""
-    folder.mkdir()
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "receiver",
-            "replay",
-            str(recording),
-            "--otlp-json",
-            "otlp",
-            "--report",
-            "report",
-            *options,
-        ],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
-            "PYTHONHASHSEED": "77",
-            "OTEL_SERVICE_NAME": "other",
-            "OTEL_RESOURCE_ATTRIBUTES": "other=1",
-            "HOME": str(folder),
-        },
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.mark.parametrize("scope", ["command", "host"])
-def test_a_recorded_command_with_a_rule_and_a_history(
-    live: None, tmp_path: Path, scope: str
-) -> None:
-    (tmp_path / "rules.toml").write_text(CONFIG)
-    (tmp_path / "job.sh").write_text(SCRIPT)
-    for number in range(2):  # the second one has been seen before
-        command = [
-            sys.executable,
-            "-m",
-            "receiver",
-            "record",
-            "-o",
-            f"{number}.kw",
-            "-c",
-            "rules.toml",
-            "--history",
-            "h.db",
-            "--quiet",
-            "--otlp-json",
-            f"{number}.otlp",
-            "--report",
-            f"{number}.report",
-            *(["--whole-host"] if scope == "host" else []),
-            "--require",
-            "--strict-output",
-            "--",
-            "sh",
-            "job.sh",
-        ]
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "OTEL_RESOURCE_ATTRIBUTES": "team=data"}
-        done = subprocess.run(
-            command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False
-        )
-        assert done.returncode == 1, done.stderr
-    replay_elsewhere(tmp_path / "else", tmp_path / "1.kw")
-    told = (tmp_path / "1.report").read_bytes()
-    assert (tmp_path / "else/report").read_bytes() == told
-    assert json.loads(told)["seen_before"] == 1
-    live_items, again = items(tmp_path / "1.otlp"), items(tmp_path / "else/otlp")
-    assert again["resourceSpans"] == live_items["resourceSpans"]
-    assert again["resourceLogs"] == live_items["resourceLogs"]
-    text = str(again["resourceSpans"])
-    assert f"--job={TASK}-orders" in text and "loader" in text and "team" in text
-    _same_metrics(live_items, again, besides=OF_OTHERS if scope == "command" else set())
-
-
-def _same_metrics(
-    told: dict[str, Counter[str]], again: dict[str, Counter[str]], besides: set[str]
-) -> None:
-    kept = {
-        line: count
-        for line, count in told["resourceMetrics"].items()
-        if not json.loads(line)[2]["name"].startswith(OF_THE_RUN)
-    }
-    found = again["resourceMetrics"]
-    assert kept and set(named(Counter(kept)).values()) == set(named(found).values())
-    differ = {json.loads(line)[2]["name"] for line in Counter(kept) - found}
-    assert differ <= besides
 
 
 class Service:
@@ -304,30 +166,8 @@ async def test_a_recorded_service_with_a_rule_an_alert_a_note_and_a_history(
         told["resourceSpans"],
         told["resourceLogs"],
     )
-    _same_metrics(told, found, besides=set())
+    same_metrics(told, found, besides=set())
 
 
 def _works(executions: Any) -> list[str]:
     return [f"{e.identity} {e.result} {[f.sentence for f in e.findings]}" for e in executions]
-
-
-def test_other_rules_on_old_facts(live: None, tmp_path: Path) -> None:
-    (tmp_path / "rules.toml").write_text(CONFIG)
-    (tmp_path / "other.toml").write_text(CONFIG.replace('"loader"', '"mover"'))
-    (tmp_path / "job.sh").write_text(SCRIPT)
-    command = ["record", "-o", "x.kw", "-c", "rules.toml", "--quiet", "--", "sh", "job.sh"]
-    command = [sys.executable, "-m", "receiver", *command]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, timeout=120, check=False)
-    same = replay_elsewhere(tmp_path / "same", tmp_path / "x.kw", "--json")
-    other = replay_elsewhere(
-        tmp_path / "other", tmp_path / "x.kw", "--json", "-c", str(tmp_path / "other.toml")
-    )
-    spans = {
-        name: str(items(tmp_path / name / "otlp")["resourceSpans"]) for name in ("same", "other")
-    }
-    assert '"loader"' in spans["same"] and '"mover"' not in spans["same"]
-    assert '"mover"' in spans["other"] and '"loader"' not in spans["other"]
-    assert len(same.splitlines()) == len(other.splitlines()) == 1
-    # with a configuration, the standard variables hold as in a live run
-    assert '"other"' not in spans["same"] and '"other"' in spans["other"]
