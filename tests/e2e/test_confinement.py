@@ -5,127 +5,20 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import re
 import shutil
-import signal
 import subprocess
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from receiver.kernel import landlock, seccomp
-from receiver.kernel.spare_user import SPARE
+from receiver.kernel import landlock
 from tests.conftest import missing
 from tests.e2e.collector import PIPELINE, Collector, free_port
-from tests.live.installation import PYTHON, installed
+from tests.e2e.confined import LOOPS, NOBODY, Service, status
+from tests.live.installation import PYTHON
 
 pytestmark = [pytest.mark.live, pytest.mark.e2e]
-NOBODY = pwd.getpwnam("nobody").pw_uid
-BOTH = 1 << 38 | 1 << 39  # CAP_PERFMON, CAP_BPF
-LOOPS = {"uvloop": "", "asyncio": "without_uvloop"}
-
-
-@pytest.fixture(scope="module")
-def home() -> Iterator[Path]:
-    if why := seccomp.missing():
-        missing("live", why)
-    with installed(NOBODY) as place:
-        yield place
-
-
-WITH_HELPER = '[privileges]\nhelper = "always"\n'
-
-
-class Service:
-    """`kwitness serve` as root starts it, and its processes."""
-
-    def __init__(
-        self,
-        home: Path,
-        loop: str = "uvloop",
-        *options: str,
-        settings: str = "",
-        state: str = "state",
-        before: tuple[str, ...] = (),
-        env: dict[str, str] | None = None,
-    ) -> None:
-        self.port = free_port()
-        self.home = home
-        config = home / "kwitness.toml"
-        grace = "task_grace_seconds = 1\nrun_grace_seconds = 1\nheartbeat_seconds = 1"
-        config.write_text(
-            f'[admin]\nport = {self.port}\n[state]\ndirectory = "{home}/{state}"\n[core]\n{grace}\n'
-            f"{settings}\n"
-        )
-        path = [str(home)] if not LOOPS[loop] else [str(home / LOOPS[loop]), str(home)]
-        base = {
-            "PATH": "/usr/bin:/bin",
-            "PYTHONPATH": ":".join(path),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        self.process = subprocess.Popen(
-            [*before, PYTHON, "-m", "receiver", "serve", "-c", str(config), *options],
-            env=base | (env or {"OTEL_SDK_DISABLED": "true"}),
-            cwd=home,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stderr is not None
-        said = []
-        for line in self.process.stderr:
-            said.append(line)
-            if "attached to" in line or "receiving OTLP" in line:
-                break
-        else:
-            self.process.communicate(timeout=30)
-            raise AssertionError(f"it did not start: {''.join(said)}")
-        self.starting = "".join(said)
-
-    def family(self) -> dict[str, int]:
-        """Pids of its children by their names."""
-        found = {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and (fields := status(int(entry.name))).get("PPid") == str(
-                self.process.pid
-            ):
-                found[fields["Name"]] = int(entry.name)
-        return found
-
-    def ask(self, path: str, body: bytes | None = None) -> str:
-        token = (self.home / "state" / "admin.token").read_text().strip()
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, headers)
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return str(answer.read().decode())
-
-    def until(self, path: str, wanted: str, seconds: float = 30) -> str:
-        deadline = time.monotonic() + seconds
-        while wanted not in (said := self.ask(path)):
-            assert time.monotonic() < deadline, f"{wanted!r} is not in {said[:2000]}"
-            time.sleep(0.1)
-        return said
-
-    def stop(self) -> str:
-        """What it logged after its start."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            _, log = self.process.communicate(timeout=30)
-        finally:
-            self.process.kill()
-        assert self.process.returncode == 0, log
-        return log
-
-
-def status(pid: int) -> dict[str, str]:
-    try:
-        text = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return {}
-    return dict(re.findall(r"^(\w+):[ \t]*(.*)$", text, re.M))
 
 
 def work(service: Service, task: str, script: str) -> int:
@@ -200,51 +93,6 @@ def test_a_whole_pipeline_is_observed_and_nothing_is_refused(
     assert (home / "state" / "incidents" / f"{number}.json").exists()
 
 
-def test_its_three_processes_hold_nothing_and_nobody_can_signal_the_helper(
-    live: None, home: Path
-) -> None:
-    service = Service(home, settings=WITH_HELPER)
-    try:
-        family = service.family()
-        assert family.keys() == {"kwitness-attach", "kwitness-denied"}
-        helper, counter = status(family["kwitness-attach"]), status(family["kwitness-denied"])
-        own = status(service.process.pid)
-        assert own["Uid"].split() == [str(NOBODY)] * 4
-        assert int(helper["Uid"].split()[0]) in SPARE
-        for each, capabilities in ((own, 0), (helper, BOTH), (counter, 0)):
-            found = [
-                int(each[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-            ]
-            assert found == [0, capabilities, capabilities, 0, 0]
-            assert (each["NoNewPrivs"], each["Seccomp"], each["Groups"]) == ("1", "2", "")
-        assert helper["Threads"] == counter["Threads"] == "1"
-        if shutil.which("setpriv"):
-            for pid in family.values():
-                for number in ("KILL", "STOP", "TERM"):
-                    attempt = [
-                        "setpriv",
-                        f"--reuid={NOBODY}",
-                        f"--regid={NOBODY}",
-                        "--clear-groups",
-                        "kill",
-                        f"-{number}",
-                        str(pid),
-                    ]
-                    done = subprocess.run(attempt, capture_output=True, text=True, check=False)
-                    assert done.returncode != 0 and "not permitted" in done.stderr.lower(), (
-                        done.stderr
-                    )
-        assert service.ask("/readyz") == "ready\n"
-        assert service.family() == family
-    finally:
-        service.stop()
-    for pid in family.values():
-        deadline = time.monotonic() + 10
-        while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert not Path(f"/proc/{pid}").exists()
-
-
 def test_check_lists_the_confinement(live: None, home: Path) -> None:
     env = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -268,61 +116,6 @@ def test_check_lists_the_confinement(live: None, home: Path) -> None:
     )["confinement"]
     assert (found["landlock"], found["seccomp"]) == (abi, "")
     assert found["bounding_set"].startswith("CAP_SETPCAP is missing")
-
-
-@pytest.mark.parametrize("more", ["", ",+setpcap"])
-def test_in_a_container_the_bounding_set_is_emptied_where_that_may_be_done(
-    live: None, home: Path, more: str
-) -> None:
-    volume = home / "volume"
-    volume.mkdir(exist_ok=True)
-    volume.chmod(
-        0o777
-    )  # as an emptyDir: the state directory in it is still to be made, without CAP_CHOWN
-    few = f"-all,+bpf,+perfmon,+setuid,+setgid{more}"
-    before = ("setpriv", f"--bounding-set={few}", f"--inh-caps={few}")
-    service = Service(home, state=f"volume/state{len(more)}", before=before, settings=WITH_HELPER)
-    try:
-        left = 0 if more else BOTH | 1 << 6 | 1 << 7
-        family = service.family()
-        assert int(status(family["kwitness-attach"])["Uid"].split()[0]) in SPARE
-        for pid, keeps in (
-            (service.process.pid, 0),
-            (family["kwitness-attach"], BOTH),
-            (family["kwitness-denied"], 0),
-        ):
-            found = status(pid)
-            assert [int(found[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")] == [
-                keeps,
-                keeps,
-                left,
-            ]
-            assert (found["NoNewPrivs"], found["Seccomp"]) == ("1", "2")
-        history = volume / f"state{len(more)}" / "history.db"
-        deadline = time.monotonic() + 20
-        while not history.exists():  # a thread makes it after the start
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        own = int(status(service.process.pid)["Uid"].split()[0])
-        assert own in SPARE and history.stat().st_uid == own
-    finally:
-        service.stop()
-
-
-def test_a_named_helper_user_and_no_filters(live: None, home: Path) -> None:
-    settings = '[privileges]\nhelper = "always"\nconfine = "off"\nhelper_user = "daemon"\n'
-    service = Service(home, settings=settings)
-    try:
-        family = service.family()
-        assert family.keys() == {"kwitness-attach"}
-        helper = status(family["kwitness-attach"])
-        assert helper["Uid"].split() == [str(pwd.getpwnam("daemon").pw_uid)] * 4
-        assert (helper["Seccomp_filters"], int(helper["CapEff"], 16)) == (
-            "1",
-            BOTH,
-        )  # the one against io_uring
-    finally:
-        service.stop()
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -372,28 +165,3 @@ def test_what_it_opens_late_is_still_readable(live: None, home: Path) -> None:
     finally:
         shutil.rmtree(outside)
     assert done.stdout.split() == ["listed", "closed", "UTC"], done.stderr
-
-
-def test_the_source_without_ebpf_says_what_the_drop_hides(live: None, home: Path) -> None:
-    """Command lines are open to everybody; the environment of another user's process is not."""
-    rule = (
-        '[kernel]\nsource = "netlink"\n[[rule]]\nargv = "*/nightly.sh"\n'
-        'system = "cron"\npipeline = "nightly"\ntask = "load {0}"\n'
-    )
-    service = Service(home, settings=rule)
-    try:
-        script = home / "nightly.sh"
-        script.write_text('read line; exec sleep "$line"\n')
-        with subprocess.Popen(
-            ["bash", str(script)],
-            env={"PATH": "/usr/bin:/bin", "AIRFLOW_CTX_DAG_ID": PIPELINE},
-            stdin=subprocess.PIPE,
-        ) as running:
-            said = service.until("/tree", "of nightly")
-            service.until("/metrics", 'pipeline_observer_event_kind="process_sample"')
-            running.communicate(b"0.1\n", timeout=30)
-        assert PIPELINE not in said
-    finally:
-        service.stop()
-    log = service.starting
-    assert "tasks that only an environment names" in log and "privileges.drop = false" in log
