@@ -25,7 +25,6 @@ STILL_LONG_FILES = {
     "tests/live/test_files.py",
     "tests/live/test_last_failures.py",
     "tests/live/test_lifecycle.py",
-    "tests/stack/test_stack.py",
     "tests/state/test_directory.py",
     "tests/state/test_history_store.py",
     "tests/test_listener.py",
