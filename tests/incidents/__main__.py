@@ -9,7 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from tests.incidents.lab import Result, UnavailableError, every, play
+from tests.incidents.machine import UnavailableError
+from tests.incidents.results import Result
+from tests.incidents.scene import every, play
 from tests.incidents.score import score
 
 

@@ -30,7 +30,7 @@ from receiver.observe.session import Session
 from receiver.service.state import HistoryStore
 from receiver.text.redact import Redactor
 from tests.incidents.baselines import ours, right
-from tests.incidents.lab import Result
+from tests.incidents.results import Result
 from tests.incidents.score import share
 
 ABLATIONS: dict[str, tuple[type[Event], ...]] = {

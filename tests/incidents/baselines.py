@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from receiver.investigate.report import EXPLAINED
-from tests.incidents.lab import Result
+from tests.incidents.results import Result
 
 Answer = Callable[[Result], str]
 

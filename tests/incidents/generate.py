@@ -23,7 +23,7 @@ from tests.incidents.generated.model import Composition
 from tests.incidents.generated.page import put, section
 from tests.incidents.generated.play import Played, VoidError, play
 from tests.incidents.generated.service import play_all
-from tests.incidents.lab import UnavailableError
+from tests.incidents.machine import UnavailableError
 from tests.truth.told import Told, save
 
 WHOLE = 400

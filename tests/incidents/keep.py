@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from receiver.events import Event, Neighbour
-from tests.incidents.lab import Result
+from tests.incidents.results import Result
 from tests.incidents.score import score
 from tests.scenarios.cut import renamed, rewrite
 

@@ -17,7 +17,7 @@ from receiver.investigate.report import EXPLAINED
 from tests.incidents.ablations import ablation_lines, again
 from tests.incidents.baselines import Answer, by_exit_code, by_log, by_sender, majority, ours, right
 from tests.incidents.generated.page import kept, put
-from tests.incidents.lab import Result
+from tests.incidents.results import Result
 from tests.incidents.score import Score, brier, macro, score, share, upper_bound
 from tests.truth import told
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from receiver.investigate.report import EXPLAINED
-from tests.incidents.lab import Result
+from tests.incidents.results import Result
 
 
 class Score(msgspec.Struct, frozen=True):

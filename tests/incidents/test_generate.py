@@ -23,7 +23,8 @@ from tests.incidents.generated.page import kept, put, section
 from tests.incidents.generated.play import play
 from tests.incidents.generated.stories import STORIES
 from tests.incidents.generated.workloads import STRUCTURES, workload
-from tests.incidents.lab import Lab, UnavailableError
+from tests.incidents.lab import Lab
+from tests.incidents.machine import UnavailableError
 
 PLAIN = ("own_decision", "wrong_data", "input_was_removed", "masked", "abort")
 

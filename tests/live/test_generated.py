@@ -9,7 +9,7 @@ from tests.incidents.generated.compose import compose, is_story, twin
 from tests.incidents.generated.faults import FAULTS
 from tests.incidents.generated.model import Composition
 from tests.incidents.generated.play import play
-from tests.incidents.lab import UnavailableError
+from tests.incidents.machine import UnavailableError
 
 pytestmark = pytest.mark.live
 SHORT = (

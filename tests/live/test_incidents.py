@@ -8,7 +8,8 @@ import pytest
 import tests.incidents.scenes  # noqa: F401 (registers them)
 from receiver.service.symbols import available
 from tests.conftest import missing
-from tests.incidents.lab import SCENES, UnavailableError, play
+from tests.incidents.machine import UnavailableError
+from tests.incidents.scene import SCENES, play
 from tests.incidents.score import score
 
 QUICK = (

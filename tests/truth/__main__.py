@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from tests.incidents.lab import Scene, UnavailableError, every, witnessed
+from tests.incidents.machine import UnavailableError
+from tests.incidents.scene import Scene, every, witnessed
 from tests.truth.play import play
 from tests.truth.told import Told, count, kind, put, save, saved, section, told
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from tests.incidents.generated.model import Composition, Stage, Step
 from tests.incidents.generated.names import Names
-from tests.incidents.lab import Lab, UnavailableError
+from tests.incidents.lab import Lab
+from tests.incidents.machine import UnavailableError
 
 _SHORT = 120  # milliseconds of the ordinary steps before and after
 _SETTLE = 0.15

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable
 
 from tests.incidents.generated.bench import Bench
-from tests.incidents.lab import ROOT, UnavailableError
+from tests.incidents.lab import ROOT
+from tests.incidents.machine import UnavailableError
 
 Wrapper = Callable[[Bench, "list[str]"], "list[str]"]
 OUTPUTS = ("file", "pipe", "null", "terminal")

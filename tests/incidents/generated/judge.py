@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from tests.incidents.generated.play import Played
-from tests.incidents.lab import Result
+from tests.incidents.results import Result
 from tests.incidents.score import score, share, upper_bound
 
 _BINS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)

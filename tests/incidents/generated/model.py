@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.incidents.lab import Truth
+from tests.incidents.results import Truth
 
 LANGUAGES = ("python", "bash", "c", "java", "perl", "node", "go")
 

@@ -22,7 +22,8 @@ from tests.incidents.generated.bench import Bench
 from tests.incidents.generated.faults import FAULTS
 from tests.incidents.generated.model import Composition, Plan, Run
 from tests.incidents.generated.workloads import workload
-from tests.incidents.lab import ROOT, Lab, Truth
+from tests.incidents.lab import ROOT, Lab
+from tests.incidents.results import Truth
 from tests.truth.check import Verdicts
 from tests.truth.play import Witnesses
 

@@ -12,7 +12,7 @@ import zipfile
 from functools import cache
 from pathlib import Path
 
-from tests.incidents.lab import UnavailableError
+from tests.incidents.machine import UnavailableError
 
 SOURCES = Path(__file__).parent / "sources"
 NEEDS = {

@@ -19,7 +19,8 @@ import msgspec
 
 from tests.incidents.generated.model import Composition
 from tests.incidents.generated.play import VoidError, check, composed, perform
-from tests.incidents.lab import ROOT, Lab, UnavailableError
+from tests.incidents.lab import ROOT, Lab
+from tests.incidents.machine import UnavailableError
 
 _MARK = "LAB_RUN"  # the variable that marks a task
 _SETTLED = 6.0  # seconds after which a task that ended is reported

@@ -14,7 +14,7 @@ from receiver.investigate.report import to_json
 from tests.builders import Story
 from tests.incidents.generated.model import Composition
 from tests.incidents.generated.names import Names
-from tests.incidents.lab import Truth
+from tests.incidents.results import Truth
 
 _TICKS = 200  # of a whole run
 STRANGER = ProcessKey(666, 5)

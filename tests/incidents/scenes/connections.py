@@ -9,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.incidents.lab import Lab, Truth, run, scene
+from tests.incidents.lab import Lab
+from tests.incidents.machine import run
+from tests.incidents.results import Truth
+from tests.incidents.scene import scene
 from tests.incidents.scenes.servers import server
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.incidents.lab import Lab, Truth, scene
+from tests.incidents.lab import Lab
+from tests.incidents.results import Truth
+from tests.incidents.scene import scene
 
 
 @scene("I23", "B", "K", group="crash")

@@ -6,7 +6,9 @@ import signal
 import sys
 
 from receiver.units import MIB
-from tests.incidents.lab import Lab, Truth, scene
+from tests.incidents.lab import Lab
+from tests.incidents.results import Truth
+from tests.incidents.scene import scene
 
 WRITER = """
 say("writer")

@@ -15,7 +15,10 @@ import pytest
 
 from receiver.units import MIB
 from tests.frameworks.harness import PIPELINES, environment
-from tests.incidents.lab import ROOT, Lab, Truth, UnavailableError, scene
+from tests.incidents.lab import ROOT, Lab
+from tests.incidents.machine import UnavailableError
+from tests.incidents.results import Truth
+from tests.incidents.scene import scene
 
 Env = dict[str, str]
 

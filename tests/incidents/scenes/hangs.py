@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 
-from tests.incidents.lab import Lab, Truth, scene
+from tests.incidents.lab import Lab
+from tests.incidents.results import Truth
+from tests.incidents.scene import scene
 from tests.incidents.scenes.refusals import PYTHON
 
 RUNNERS = (

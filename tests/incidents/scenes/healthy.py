@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 
 from receiver.units import MIB
-from tests.incidents.lab import Lab, Truth, join, scene
+from tests.incidents.lab import Lab
+from tests.incidents.machine import join
+from tests.incidents.results import Truth
+from tests.incidents.scene import scene
 
 _SHELLS = (
     "set -euo pipefail\nseq 1 20000 | sort -n | tail -n 3 > out.txt\nwc -l out.txt\n",

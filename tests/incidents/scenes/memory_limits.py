@@ -7,7 +7,10 @@ import os
 import subprocess
 
 from receiver.units import MIB
-from tests.incidents.lab import Lab, Truth, join, scene
+from tests.incidents.lab import Lab
+from tests.incidents.machine import join
+from tests.incidents.results import Truth
+from tests.incidents.scene import scene
 
 HEAP = """
 import java.util.*;

@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import time
 
-from tests.incidents.lab import Lab, Truth, UnavailableError, scene
+from tests.incidents.lab import Lab
+from tests.incidents.machine import UnavailableError
+from tests.incidents.results import Truth
+from tests.incidents.scene import scene
 from tests.incidents.scenes.servers import ECHO, server
 
 

@@ -6,7 +6,10 @@ import socket
 import subprocess
 import sys
 
-from tests.incidents.lab import Lab, Truth, UnavailableError, scene
+from tests.incidents.lab import Lab
+from tests.incidents.machine import UnavailableError
+from tests.incidents.results import Truth
+from tests.incidents.scene import scene
 
 PYTHON = f"{sys.executable} -S"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.incidents.lab import Lab, stop
+from tests.incidents.lab import Lab
+from tests.incidents.machine import stop
 
 SERVE = """
 import socket, sys, threading, time, os

@@ -8,7 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-from tests.incidents.lab import Lab, Truth, UnavailableError, run, scene
+from tests.incidents.lab import Lab
+from tests.incidents.machine import UnavailableError, run
+from tests.incidents.results import Truth
+from tests.incidents.scene import scene
 from tests.incidents.scenes.servers import server
 
 POOL = """

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 
-from tests.incidents.lab import Lab, Truth, scene
+from tests.incidents.lab import Lab
+from tests.incidents.results import Truth
+from tests.incidents.scene import scene
 
 
 @scene("I13", "A", "K", group="files")

@@ -9,7 +9,10 @@ import sys
 import time
 
 from receiver.units import MIB
-from tests.incidents.lab import Lab, Truth, join, scene
+from tests.incidents.lab import Lab
+from tests.incidents.machine import join
+from tests.incidents.results import Truth
+from tests.incidents.scene import scene
 from tests.incidents.scenes.servers import server
 
 

@@ -6,7 +6,9 @@ import os
 import sys
 import time
 
-from tests.incidents.lab import Lab, Truth, scene
+from tests.incidents.lab import Lab
+from tests.incidents.results import Truth
+from tests.incidents.scene import scene
 
 BUSY = """
 import threading

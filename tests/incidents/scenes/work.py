@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 from receiver.units import MIB
-from tests.incidents.lab import Lab, Truth, scene
+from tests.incidents.lab import Lab
+from tests.incidents.results import Truth
+from tests.incidents.scene import scene
 
 
 @scene("I38", "B", "P", group="work")

@@ -10,7 +10,7 @@ import msgspec
 
 from tests.incidents.generated.bench import Bench
 from tests.incidents.generated.model import LANGUAGES, Plan, Run, Stage
-from tests.incidents.lab import Truth
+from tests.incidents.results import Truth
 
 Maker = Callable[[Bench], Plan]
 

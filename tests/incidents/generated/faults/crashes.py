@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.incidents.generated.bench import Bench
 from tests.incidents.generated.faults.base import both, failed, fault, logged
 from tests.incidents.generated.model import Plan, Run, Stage
-from tests.incidents.lab import Truth
+from tests.incidents.results import Truth
 
 
 @fault("K", languages=("python", "c", "perl"))

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.incidents.generated.bench import Bench, not_here
 from tests.incidents.generated.faults.base import both, failed, fault, logged, started, tool
 from tests.incidents.generated.model import Plan, Stage
-from tests.incidents.lab import Truth
+from tests.incidents.results import Truth
 
 
 @fault("P")

@@ -9,7 +9,8 @@ import time
 from tests.incidents.generated.bench import Bench
 from tests.incidents.generated.faults.base import both, failed, fault, logged, noted
 from tests.incidents.generated.model import Plan, Stage
-from tests.incidents.lab import Truth, run
+from tests.incidents.machine import run
+from tests.incidents.results import Truth
 
 
 @fault("K", weight=2)

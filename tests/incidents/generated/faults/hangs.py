@@ -10,7 +10,7 @@ from tests.incidents.generated.bench import Bench
 from tests.incidents.generated.faults.base import both, failed, fault, noted
 from tests.incidents.generated.model import Plan
 from tests.incidents.generated.programs import helper
-from tests.incidents.lab import Truth
+from tests.incidents.results import Truth
 
 
 def _limit(b: Bench) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.incidents.generated.bench import Bench
 from tests.incidents.generated.faults.base import both, failed, fault, logged, started, tool
 from tests.incidents.generated.model import Plan, Stage
-from tests.incidents.lab import Truth
+from tests.incidents.results import Truth
 
 _SHORT = "too short|No such file|ENOENT|NoSuchFile"
 _OWN = 'read -r own _ < /proc/self/stat; echo "$own" > '

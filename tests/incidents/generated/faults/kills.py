@@ -12,7 +12,7 @@ from tests.incidents.generated.bench import Bench
 from tests.incidents.generated.faults.base import both, failed, fault, noted
 from tests.incidents.generated.model import Plan, Run, Stage
 from tests.incidents.generated.programs import helper
-from tests.incidents.lab import Truth
+from tests.incidents.results import Truth
 
 _HANDLES = ("python", "bash", "c", "perl", "node", "go")
 _RIVALS = ("mem.cgroup_oom", "kill.drain", "kill.timeout_orphan")

@@ -8,7 +8,7 @@ from receiver.units import MIB
 from tests.incidents.generated.bench import Bench
 from tests.incidents.generated.faults.base import both, failed, fault, logged
 from tests.incidents.generated.model import Plan, Stage
-from tests.incidents.lab import Truth
+from tests.incidents.results import Truth
 
 _GROWS = ("python", "c", "perl", "node", "go", "java")
 _START = {"java": 140, "node": 90}  # MiB that the runtime needs

@@ -7,7 +7,7 @@ import subprocess
 from tests.incidents.generated.bench import OK, Bench, not_here
 from tests.incidents.generated.faults.base import both, failed, fault, logged
 from tests.incidents.generated.model import Plan
-from tests.incidents.lab import Truth
+from tests.incidents.results import Truth
 
 _TCP = ("python", "c", "java", "perl", "node", "go", "bash")
 

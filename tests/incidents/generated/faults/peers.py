@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.incidents.generated.bench import Bench, not_here
 from tests.incidents.generated.faults.base import both, failed, fault, logged, noted, started, tool
 from tests.incidents.generated.model import Plan, Stage
-from tests.incidents.lab import Truth
+from tests.incidents.results import Truth
 
 _ANSWERS = {
     "silent": "continue",

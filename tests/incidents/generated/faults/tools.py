@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.incidents.generated.bench import Bench
 from tests.incidents.generated.faults.base import both, failed, fault, logged, started, tool
 from tests.incidents.generated.model import Plan, Stage
-from tests.incidents.lab import Truth, run
+from tests.incidents.machine import run
+from tests.incidents.results import Truth
 
 
 @fault("K")

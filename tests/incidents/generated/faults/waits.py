@@ -10,7 +10,7 @@ from receiver.units import MIB
 from tests.incidents.generated.bench import Bench
 from tests.incidents.generated.faults.base import both, failed, fault, noted, started, tool
 from tests.incidents.generated.model import Plan
-from tests.incidents.lab import Truth
+from tests.incidents.results import Truth
 
 
 @fault("K", at_least_ms=400)
