@@ -20,10 +20,6 @@ STILL_LONG_FILES = {
     "tests/insights/test_inbound.py",
     "tests/investigate/test_engine.py",
     "tests/investigate/test_near_misses.py",
-    "tests/live/test_deaths.py",
-    "tests/live/test_files.py",
-    "tests/live/test_last_failures.py",
-    "tests/live/test_lifecycle.py",
     "tests/state/test_directory.py",
     "tests/state/test_history_store.py",
     "tests/test_listener.py",
@@ -42,7 +38,6 @@ STILL_LONG_FUNCTIONS = {
     "tests/insights/test_across.py: test_tables_are_bounded_and_count_what_they_drop",
     "tests/investigate/test_oom.py: choose",
     "tests/kernel/attacker.py: refused",
-    "tests/live/test_files.py: test_100_000_files_are_counted_exactly_in_few_records",
     (
         "tests/live/test_state.py: "
         "test_a_second_one_is_refused_and_what_a_kill_loses_is_said_at_the_next_start"

@@ -11,7 +11,8 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/kwitness/kernels
 mkdir -p "$cache"
 patterns=("$@")
 [ ${#patterns[@]} -gt 0 ] || patterns=(6.1 6.12)
-tests=${KWITNESS_KERNEL_TESTS:-tests/live/test_files.py tests/live/test_connections.py tests/live/test_failed_connections.py tests/live/test_name_queries.py tests/live/test_samples.py tests/live/test_waits.py tests/live/test_neighbours.py tests/live/test_deaths.py tests/live/test_lifecycle.py}
+default=$(echo tests/live/test_{connections,crashes,exits,failed_calls,failed_connections,file_bytes,file_names,file_totals,hooks,identity,images,name_queries,neighbours,oom_kills,samples,signals,torn_files,waits}.py)
+tests=${KWITNESS_KERNEL_TESTS:-$default}
 doors=${KWITNESS_KERNEL_DOORS:-fexit sys_exit}
 failed=0
 

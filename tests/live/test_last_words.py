@@ -16,7 +16,7 @@ from receiver.events import PythonFlag, PythonStack
 from receiver.kernel.python_layouts import LAYOUTS
 from receiver.text import python_text
 from tests.live.conftest import Watched, Witness
-from tests.live.test_deaths import finish, ready
+from tests.live.deaths import finish, ready
 
 pytestmark = pytest.mark.live
 NEWEST = 13

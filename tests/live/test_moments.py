@@ -27,7 +27,7 @@ from receiver.events import (
 )
 from receiver.units import MIB
 from tests.live.conftest import Watched
-from tests.live.test_deaths import finish, ready
+from tests.live.deaths import finish, ready
 
 pytestmark = pytest.mark.live
 NO_LIMIT = (1 << 63) - 1

@@ -14,7 +14,7 @@ from receiver.kernel.decode import decode
 from receiver.text.redact import Redactor
 from receiver.units import MIB
 from tests.live.conftest import Watched, Witness, python
-from tests.live.test_deaths import finish, ready
+from tests.live.deaths import finish, ready
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.live
