@@ -10,6 +10,7 @@ ENGINE, ROOTS = "tests/investigate/test_engine.py", "tests/investigate/test_root
 RIVALS, WAITS = "tests/investigate/test_rivals.py", "tests/investigate/test_cpu_waits.py"
 ANSWERS, AGES = "tests/investigate/test_answers.py", "tests/investigate/test_time_limits.py"
 DEGRADED = "tests/investigate/test_degraded.py"
+CITATIONS = "tests/investigate/test_citations.py"
 SEVERITIES, LOOKS = "tests/test_exit_severity.py", "tests/test_usage.py"
 CORE, ACTIVITY, LINEAGE = "tests/core", "tests/facts", "tests/lineage"
 SHOW, SCREENS = "tests/test_show.py", "tests/scenarios/test_screens.py"
@@ -33,14 +34,21 @@ QUICK = (
     CORE,
     INCIDENTS,
     ENGINE,
+    CITATIONS,
+    "tests/investigate/test_lost_events.py",
+    "tests/investigate/test_torn_files.py",
+    "tests/investigate/test_masked_failures.py",
+    "tests/investigate/test_other_runs.py",
+    "tests/investigate/test_incidents.py",
+    "tests/investigate/test_cards.py",
     "tests/investigate/test_history.py",
 )
 # These cost much and say little about a mutant.
 SLOW = (
     f"{CORE}/test_tables.py::test_metrics_have_bounded_labels",
-    f"{ENGINE}::test_reports_on_recordings_cite_nothing_that_was_not_seen",
-    f"{ENGINE}::test_reports_on_damaged_recordings_cite_nothing_that_was_not_seen",
-    f"{ENGINE}::test_a_case_is_bounded",
+    f"{CITATIONS}::test_reports_on_recordings_cite_nothing_that_was_not_seen",
+    f"{CITATIONS}::test_reports_on_damaged_recordings_cite_nothing_that_was_not_seen",
+    f"{CITATIONS}::test_a_case_is_bounded",
 )
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
@@ -175,12 +183,12 @@ MUTANTS: tuple[Mutant, ...] = (
         ("min(against, key=lambda e: e.weight", "max(against, key=lambda e: e.weight", RIVALS),
         ("SLOPE, OFFSET = 0.9, -3.2", "SLOPE, OFFSET = 0.6, -2.2", SCREENS),
         ("if mine & theirs:", "if True:", ROOTS),
-        ("if graph.is_likely(n) and _meet(case, graph, n, facet)", "if False", ROOTS),
+        ("if graph.is_likely(n) and _meet(case, graph, n, facet)", "if False", DEGRADED),
         ("_LOSS_CEILING = 0.75", "_LOSS_CEILING = 0.99", RIVALS),
     ),
     *_of(
         "investigate",
-        ("return self._origin in self.covers(number)", "return True", ANSWERS),
+        ("return self._origin in self.covers(number)", "return True", RIVALS),
         ("return sender in above or", "return False or", ROOTS),
     ),
     *_of("investigate", ("ENOUGH = 5", "ENOUGH = 1", RIVALS)),
