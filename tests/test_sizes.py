@@ -18,7 +18,6 @@ STILL_LONG_FILES = {
     "tests/export/test_rejected.py",
     "tests/fuzz/targets.py",
     "tests/insights/test_inbound.py",
-    "tests/investigate/test_near_misses.py",
     "tests/state/test_directory.py",
     "tests/state/test_history_store.py",
     "tests/test_listener.py",

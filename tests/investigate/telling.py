@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from receiver.events import ProcessKey
+from typing import Any
+
+from receiver.events import LastFailure, ProcessKey, SubjectKind
 from receiver.investigate.engine import Conclusion, conclude
 from receiver.investigate.history import History
 from receiver.investigate.report import Hypothesis, Report
-from tests.builders import Story
+from tests.builders import MS, Story
 
 
 def report_of(story: Story) -> Report:
@@ -43,3 +45,14 @@ def follows(conclusion: Conclusion, effect: str) -> list[str]:
     """The causes that brought a candidate of this class about."""
     steps = [s for i in (conclusion.first, *conclusion.others) for s in i.steps]
     return [step.cause.cause for step in steps if step.effect.cause == effect]
+
+
+def last_failed(story: Story, who: ProcessKey, *, ago_ms: float = 5, **fields: Any) -> None:
+    """One of the last failed calls of a process that failed."""
+    values: dict[str, Any] = {
+        "failures": 1,
+        "subject": SubjectKind.PATH_ASKED,
+        "thread": who.tgid,
+        "failed_boottime_ns": story.now - int(ago_ms * MS),
+    }
+    story.fact(LastFailure, who, **(values | fields))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 
 import pytest
 
+from receiver.events import CallKind
 from tests.builders import Story
-from tests.investigate.telling import cause_of, report_of
+from tests.investigate.telling import cause_of, last_failed, report_of
 
 
 def test_a_masked_failure_leads_where_the_task_is_green() -> None:
@@ -66,4 +68,40 @@ def test_a_failure_that_a_pipe_swallowed_and_a_check_found_later(status: int, ca
     story.exit(step, 3, after_ms=300)
     story.exit(reader)
     story.exit(root, status)
+    assert cause_of(report_of(story)) == cause
+
+
+@pytest.mark.parametrize(
+    ("status", "after_ms", "cause"),
+    [(1, 30, "fs.path_exists"), (3, 30, "none.not_visible"), (1, 5_000, "none.not_visible")],
+)
+def test_a_worker_that_hands_a_failure_on_and_ends_well(
+    status: int, after_ms: float, cause: str
+) -> None:
+    story = Story()
+    root = story.command("python3", "pool.py")
+    worker = story.fork(root)
+    step = story.spawn(worker, "node", "load.js")
+    story.step(500)
+    last_failed(
+        story, step, call=CallKind.OPEN, call_number=2, error=errno.EEXIST, path="/data/out.csv"
+    )
+    story.exit(step, 1, after_ms=1)
+    story.exit(worker, 0, after_ms=5)
+    story.exit(root, status, after_ms=after_ms)
+    assert cause_of(report_of(story)) == cause
+
+
+@pytest.mark.parametrize(("status", "cause"), [(1, "none.not_visible"), (4, "proc.exit_masked")])
+def test_a_pool_hands_any_failure_on_with_the_status_of_an_exception(
+    status: int, cause: str
+) -> None:
+    """A worker ends well, and its root with status 1: the failure of the step was not masked."""
+    story = Story()
+    root = story.command("python3", "pool.py")
+    worker = story.fork(root)
+    step = story.spawn(worker, "collect", "stock")
+    story.exit(step, 7, after_ms=500)
+    story.exit(worker, 0, after_ms=5)
+    story.exit(root, status, after_ms=40)
     assert cause_of(report_of(story)) == cause
