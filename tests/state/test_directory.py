@@ -19,9 +19,9 @@ from receiver.errors import BusyError, ConfigError
 from receiver.kernel.privileges import UserIdentity, account
 from receiver.service.state import HistoryStore, StateDirectory, directory, read_token
 from receiver.service.state.token import make_token
+from tests.safe.files import OTHER, need_root
 from tests.small_disk import run_on_small_disk
 from tests.state.test_history_store import SCHEMA_0_1, old_store, sqlite_of_somebody_else
-from tests.test_safe_files import OTHER, need_root
 
 NOBODY = pwd.getpwnam("nobody")
 

@@ -21,8 +21,8 @@ from receiver.investigate.history import RUNS, SIGNATURES, TASKS, History
 from receiver.service.state import HistoryError, HistoryStore, history_file
 from receiver.service.state.mark import APPLICATION_ID
 from tests.investigate.test_history import sighting
+from tests.safe.files import OTHER, STRANGE, identity, need_root
 from tests.small_disk import run_on_small_disk
-from tests.test_safe_files import OTHER, STRANGE, identity, need_root
 
 KEY = ("airflow", "etl", "load")
 SCHEMA_0_1 = """

@@ -16,8 +16,8 @@ from receiver.safe.directories import RefusedError
 from receiver.service.state import ReportStore, reports
 from tests.builders import Story
 from tests.investigate.telling import report_of
+from tests.safe.files import STRANGE, identity
 from tests.small_disk import run_on_small_disk
-from tests.test_safe_files import STRANGE, identity
 
 
 def a_report(number: str) -> Report:

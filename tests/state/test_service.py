@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from receiver.service.state import ServiceState, StateDirectory, open_directory_of_service
+from tests.safe.files import identity
 from tests.state.test_history_store import KEY, loaded, run, text
 from tests.state.test_reports import a_report
-from tests.test_safe_files import identity
 
 
 async def test_without_a_directory_it_remembers_in_memory() -> None:
