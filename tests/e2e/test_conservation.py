@@ -59,14 +59,18 @@ for number in range({WRITERS}):
 CHILDREN = FORKS + EXECS + FAILURES + KILLS + WRITERS
 
 
-async def observe(
-    collector: Collector, source: SourceConfig, work: Path, on_started: object = None
-) -> Observer:
-    hub = Hub(
+def hub_to(collector: Collector) -> Hub:
+    return Hub(
         from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.http}"}),
         "test",
     )
-    observer = Observer(source, CoreOptions(exit_events=True, only_commands=True), hub)
+
+
+async def observe(
+    collector: Collector, source: SourceConfig, work: Path, on_started: object = None
+) -> Observer:
+    options = CoreOptions(exit_events=True, only_commands=True)
+    observer = Observer(source, options, hub_to(collector))
     observer.start()
     oracle = await asyncio.create_subprocess_exec(
         sys.executable, "-I", "-S", "-c", ORACLE, str(work)
@@ -93,6 +97,15 @@ def close_ledger(observer: Observer) -> None:
     assert not observer.core.decode_errors
 
 
+def close_queues(hub: Hub, collector: Collector) -> None:
+    """What was queued was exported, and what was exported is in the Collector's files."""
+    received = {"traces": len(collector.spans()), "logs": len(collector.logs())}
+    for pipeline in hub.pipelines:
+        assert pipeline.queue.enqueued == pipeline.exported
+        if pipeline.signal in received:
+            assert received[pipeline.signal] == pipeline.exported
+
+
 def own_losses(observer: Observer) -> dict[tuple[str, str], int]:
     """Without what processes without work lost: that may be any other process of the host."""
     found = losses_of(observer.source.ledger())
@@ -110,11 +123,7 @@ async def test_nothing_is_lost_and_nothing_is_invented(
     await observer.close(10)
     assert observer.hub
     collector.stop()
-    received = {"traces": len(collector.spans()), "logs": len(collector.logs())}
-    for pipeline in observer.hub.pipelines:
-        assert pipeline.queue.enqueued == pipeline.exported
-        if pipeline.signal in received:
-            assert received[pipeline.signal] == pipeline.exported
+    close_queues(observer.hub, collector)
     events = Counter(r["eventName"] for r in collector.logs())
     assert events["process.exit"] == CHILDREN + 1
     assert events["process.killed"] == KILLS + WRITERS
@@ -190,22 +199,12 @@ os.wait()
 """
 
 
-async def test_the_ledger_closes_for_what_processes_do(
-    collector: Collector, tmp_path: Path
-) -> None:
-    """Files, changes of names, connections, failing calls and samples:
-    kernel, core, queue and Collector agree."""
-    hub = Hub(
-        from_environment({"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.http}"}),
-        "test",
-    )
-    observer = Observer(
-        SourceConfig(drain_interval_seconds=0.02), CoreOptions(only_commands=True), hub
-    )
+async def act(observer: Observer, work: Path) -> int:
+    """The observer watches the activity from its start to its end, and ends. Gives its pid."""
     observer.start()
     with observer.source.watching_self():
         oracle = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", "-c", ACTIVITY, str(tmp_path)
+            sys.executable, "-I", "-S", "-c", ACTIVITY, str(work)
         )
     observer.session.watch(Watch(oracle.pid, os.getpid(), "oracle"), boottime_ns())
     running = asyncio.create_task(observer.run())
@@ -218,6 +217,20 @@ async def test_the_ledger_closes_for_what_processes_do(
     observer.stop.set()
     await running
     observer.end()
+    return oracle.pid
+
+
+async def test_the_ledger_closes_for_what_processes_do(
+    collector: Collector, tmp_path: Path
+) -> None:
+    """Files, changes of names, connections, failing calls and samples:
+    kernel, core, queue and Collector agree."""
+    observer = Observer(
+        SourceConfig(drain_interval_seconds=0.02),
+        CoreOptions(only_commands=True),
+        hub_to(collector),
+    )
+    pid = await act(observer, tmp_path)
     close_ledger(observer)
     assert own_losses(observer) == {}
     counts = observer.core.counts
@@ -225,17 +238,13 @@ async def test_the_ledger_closes_for_what_processes_do(
     assert counts["file_changed"] == FILES
     assert counts["call_failed"] == 3  # at 1, at 16, and the last word: 25
     assert counts["connection"] >= 4 * CONNECTIONS  # both ends, made and closed
-    execution = observer.core.watched(oracle.pid)
+    execution = observer.core.watched(pid)
     assert execution is not None
     assert {v.path for v in execution.outputs} == {str(tmp_path / str(n)) for n in range(1, FILES)}
     await observer.close(10)
     assert observer.hub
     collector.stop()
-    received = {"traces": len(collector.spans()), "logs": len(collector.logs())}
-    for pipeline in observer.hub.pipelines:
-        assert pipeline.queue.enqueued == pipeline.exported
-        if pipeline.signal in received:
-            assert received[pipeline.signal] == pipeline.exported
+    close_queues(observer.hub, collector)
     sent = collector.metrics()["pipeline.task.network.io"]["sum"]["dataPoints"]
     assert (
         sum(int(p["asInt"]) for p in sent) == 4 * CONNECTIONS
