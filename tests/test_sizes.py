@@ -31,11 +31,6 @@ STILL_LONG_FUNCTIONS = {
     "tests/insights/test_across.py: test_tables_are_bounded_and_count_what_they_drop",
     "tests/investigate/test_oom.py: choose",
     "tests/kernel/attacker.py: refused",
-    (
-        "tests/live/test_state.py: "
-        "test_a_second_one_is_refused_and_what_a_kill_loses_is_said_at_the_next_start"
-    ),
-    "tests/live/test_unit.py: test_it_serves_with_two_capabilities_and_tells_its_supervisor",
     "tests/recording/test_command.py: of_command",
     "tests/session/stories.py: live",
 }

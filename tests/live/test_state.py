@@ -70,16 +70,7 @@ def test_a_second_one_is_refused_and_what_a_kill_loses_is_said_at_the_next_start
         OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{free_port()}",
         OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf",
     )
-    second = subprocess.run(
-        [*KWITNESS, "serve", "-c", str(service.config)],
-        env=CLEAN,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    )
-    assert (second.returncode, len(second.stderr.splitlines())) == (75, 1), second.stderr
-    assert f"in use by another kwitness service (process {first.pid})" in second.stderr
+    refused_beside(first.pid, service)
     for number in range(3):
         service.nap(number)
     until(
@@ -92,11 +83,7 @@ def test_a_second_one_is_refused_and_what_a_kill_loses_is_said_at_the_next_start
     unsent = service.mark()["unsent"]
 
     service.start(**CONSOLE)
-    gap = until(
-        lambda: [r for r in service.records() if r["name"] == "pipeline.observer.gap"],
-        "no record of the gap",
-    )
-    assert [r["pipeline.observer.loss.reason"] for r in gap] == ["killed"]
+    assert reasons_of_gaps(service) == ["killed"]
     lost = {
         r["pipeline.observer.event.kind"]: int(r["pipeline.observer.events_lost"])
         for r in service.records()
@@ -112,12 +99,30 @@ def test_a_second_one_is_refused_and_what_a_kill_loses_is_said_at_the_next_start
     assert service.stop() == 0 and service.mark()["ended"]
 
     service.start(**CONSOLE)
-    gap = until(
+    assert reasons_of_gaps(service) == ["stopped"]
+    assert "the previous service was stopped; nothing was observed for" in service.said()
+
+
+def refused_beside(first: int, service: Service) -> None:
+    """A second service with the same directory ends at once, and names the first."""
+    second = subprocess.run(
+        [*KWITNESS, "serve", "-c", str(service.config)],
+        env=CLEAN,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert (second.returncode, len(second.stderr.splitlines())) == (75, 1), second.stderr
+    assert f"in use by another kwitness service (process {first})" in second.stderr
+
+
+def reasons_of_gaps(service: Service) -> list[str]:
+    gaps = until(
         lambda: [r for r in service.records() if r["name"] == "pipeline.observer.gap"],
         "no record of the gap",
     )
-    assert [r["pipeline.observer.loss.reason"] for r in gap] == ["stopped"]
-    assert "the previous service was stopped; nothing was observed for" in service.said()
+    return [r["pipeline.observer.loss.reason"] for r in gaps]
 
 
 def test_a_locked_history_holds_nothing_up_and_every_run_is_stored(service: Service) -> None:

@@ -94,21 +94,22 @@ class Supervisor:
         self._socket.close()
 
 
-def test_it_serves_with_two_capabilities_and_tells_its_supervisor(live: None, home: Path) -> None:
-    python = "/usr/bin/python3"
-    version = subprocess.run(
-        [python, "-c", "import sys; print(sys.version_info[:2])"],
+PYTHON = "/usr/bin/python3"
+SERVICE = [PYTHON, "-m", "receiver"]
+
+
+def its_version() -> str:
+    """Of the system's Python, or nothing where there is none that works."""
+    return subprocess.run(
+        [PYTHON, "-c", "import sys; print(sys.version_info[:2])"],
         capture_output=True,
         text=True,
         check=False,
-    )
-    if version.stdout.strip() != str(sys.version_info[:2]):
-        pytest.skip("the system's Python is another version: packages would not load in it")
-    supervisor = Supervisor(home / "notify")
-    port = free_port()
-    config = home / "kwitness.toml"
-    config.write_text(f"[admin]\nport = {port}\n")
-    env = {
+    ).stdout.strip()
+
+
+def environment(home: Path) -> dict[str, str]:
+    return {
         "PATH": "/usr/bin:/bin",
         "PYTHONPATH": str(home),
         "NOTIFY_SOCKET": str(home / "notify"),
@@ -117,38 +118,54 @@ def test_it_serves_with_two_capabilities_and_tells_its_supervisor(live: None, ho
         "OTEL_SDK_DISABLED": "true",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    kwitness = [python, "-m", "receiver"]
+
+
+def is_it_ready(home: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*SERVICE, "check", "--ready", "-c", str(home / "kwitness.toml")],
+        env=environment(home),
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def serves(child: subprocess.Popen[str], supervisor: Supervisor, home: Path) -> None:
+    """It tells its supervisor that it is ready, without a capability left, until SIGTERM."""
+    assert supervisor.hears("READY=1"), (
+        child.communicate(timeout=5)[1] if child.poll() is not None else "no word of it"
+    )
+    assert supervisor.hears("WATCHDOG=1")
+    status = Path(f"/proc/{child.pid}/status").read_text()
+    assert f"CapEff:\t{0:016x}" in status and f"CapPrm:\t{0:016x}" in status
+    asked = is_it_ready(home)
+    assert (asked.returncode, asked.stdout) == (0, "ready\n")
+    assert {p.name for p in (home / "state").iterdir()} >= {
+        "admin.token",
+        "history.db",
+        "incidents",
+    }
+    child.send_signal(signal.SIGTERM)
+    assert supervisor.hears("STOPPING=1")
+    assert child.wait(30) == 0
+
+
+def test_it_serves_with_two_capabilities_and_tells_its_supervisor(live: None, home: Path) -> None:
+    if its_version() != str(sys.version_info[:2]):
+        pytest.skip("the system's Python is another version: packages would not load in it")
+    supervisor = Supervisor(home / "notify")
+    config = home / "kwitness.toml"
+    config.write_text(f"[admin]\nport = {free_port()}\n")
     child = subprocess.Popen(
-        [*AS_THE_UNIT, *kwitness, "serve", "-c", str(config)],
-        env=env,
+        [*AS_THE_UNIT, *SERVICE, "serve", "-c", str(config)],
+        env=environment(home),
         cwd=home,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
-        assert supervisor.hears("READY=1"), (
-            child.communicate(timeout=5)[1] if child.poll() is not None else "no word of it"
-        )
-        assert supervisor.hears("WATCHDOG=1")
-        status = Path(f"/proc/{child.pid}/status").read_text()
-        assert f"CapEff:\t{0:016x}" in status and f"CapPrm:\t{0:016x}" in status
-        asked = subprocess.run(
-            [*kwitness, "check", "--ready", "-c", str(config)],
-            env=env,
-            cwd=home,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (asked.returncode, asked.stdout) == (0, "ready\n")
-        assert {p.name for p in (home / "state").iterdir()} >= {
-            "admin.token",
-            "history.db",
-            "incidents",
-        }
-        child.send_signal(signal.SIGTERM)
-        assert supervisor.hears("STOPPING=1")
-        assert child.wait(30) == 0
+        serves(child, supervisor, home)
     finally:
         if child.poll() is None:
             child.kill()
@@ -156,12 +173,5 @@ def test_it_serves_with_two_capabilities_and_tells_its_supervisor(live: None, ho
             child.stderr.close()
         child.wait()
         supervisor.close()
-    asked = subprocess.run(
-        [*kwitness, "check", "--ready", "-c", str(config)],
-        env=env,
-        cwd=home,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    asked = is_it_ready(home)
     assert asked.returncode == 1 and "no service answers" in asked.stdout
