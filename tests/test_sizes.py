@@ -17,8 +17,6 @@ STILL_LONG_FILES = {
     "tests/export/test_rejected.py",
     "tests/fuzz/targets.py",
     "tests/insights/test_inbound.py",
-    "tests/state/test_directory.py",
-    "tests/state/test_history_store.py",
     "tests/test_listener.py",
     "tests/test_semconv.py",
 }

@@ -9,7 +9,7 @@ import pytest
 
 from receiver.service.state import ServiceState, StateDirectory, open_directory_of_service
 from tests.safe.files import identity
-from tests.state.test_history_store import KEY, loaded, run, text
+from tests.state.histories import KEY, loaded, run, text
 from tests.state.test_reports import a_report
 
 

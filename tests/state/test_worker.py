@@ -14,7 +14,7 @@ import pytest
 
 from receiver.errors import ConfigError
 from receiver.service.state import HistoryKeeper, HistoryStore, WriterThread, keeper, worker
-from tests.state.test_history_store import KEY, loaded, run, text
+from tests.state.histories import KEY, loaded, run, text
 
 
 async def until(what: asyncio.Event) -> None:
