@@ -15,7 +15,7 @@ from receiver.export.options import BatchSettings
 from receiver.export.outcome import Backoff, Outcome
 from receiver.export.pipeline import Pipeline
 from tests.export.fake import GrpcFake, HttpFake, partial, retry_info, until
-from tests.export.test_delivery import envelope, fill, finish, grpc_pipeline, http_pipeline, records
+from tests.export.pipelines import envelope, fill, finish, grpc_pipeline, http_pipeline, records
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-protobuf\r\nContent-Length: 0\r\n\r\n"
