@@ -36,7 +36,8 @@ from receiver.events import (
 )
 from receiver.kernel.decode import REASONS, decode, order, scrub, split
 from receiver.text.redact import Redactor
-from tests.builders import Story, _blank, airflow
+from tests.builders import Story, airflow
+from tests.story.teller import blank
 
 PLAIN = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 KEYS = st.builds(ProcessKey, st.integers(0, 2**32 - 1), st.integers(0, 2**62 - 1))
@@ -130,12 +131,7 @@ def test_a_value_that_its_field_cannot_have_is_a_counted_decode_error(
     fields = kind.__struct_fields__  # type: ignore[attr-defined]
     subject = {"process": root} if "process" in fields else {}
     event = kind(
-        **(
-            _blank(kind)
-            | subject
-            | enums
-            | {"time_boottime_ns": story.now, "sequence": 1, "cpu": 0}
-        )
+        **(blank(kind) | subject | enums | {"time_boottime_ns": story.now, "sequence": 1, "cpu": 0})
     )
     decode(encode(event), Redactor())
     with pytest.raises(DecodeError, match="range"):

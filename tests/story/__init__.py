@@ -1,0 +1,1 @@
+"""The kinds of facts that tests.builders.Story tells."""
