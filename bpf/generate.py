@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from typing import NamedTuple
 
 from bpf.wire_types import TEXTS, Btf, Field, Type
 
@@ -176,12 +177,16 @@ def constants(btf: Btf) -> str:
     return CONSTANTS + "\n".join([*numbers, f"SECRET_WORDS = {tuple(words)!r}"])
 
 
-def main() -> None:
-    source = json.load(sys.stdin)
-    btf = Btf(source["types"])
-    if sys.argv[1:] == ["constants"]:
-        print(constants(btf))
-        return
+class Wire(NamedTuple):
+    """What is written of all kinds: their numbers, classes, layouts (for the hashes) and checks."""
+
+    kinds: dict[str, int]
+    bodies: dict[str, str]
+    layouts: dict[str, str]
+    checks: dict[str, str]
+
+
+def wire(btf: Btf) -> Wire:
     kinds = {
         v["name"].removeprefix("EVENT_").lower(): v["val"]
         for v in btf.enums["event_kind"]["values"]
@@ -198,14 +203,16 @@ def main() -> None:
             checks[kind] = check_source(kind, btf.fields(struct))
     if missing := kinds.keys() - bodies.keys():
         sys.exit(f"no struct for {', '.join(sorted(missing))}: add it to layout.bpf.c")
-    ordered = [bodies[kind] for kind in kinds]
+    return Wire(kinds, bodies, layouts, checks)
+
+
+def print_types(btf: Btf, found: Wire) -> None:
+    """The hashes of the kinds, the enums, and the limits of values."""
     hidden = ("small_slot", "ring", "share", "constant", "secret_word")
-    enums = [enum_source(name, found) for name, found in btf.enums.items() if name not in hidden]
-    wires = {kind: hashlib.sha256(layouts[kind].encode()).hexdigest()[:8] for kind in kinds}
-    ledger = sum(
-        (btf.size(btf.resolve(m["type_id"])[0]) for m in btf.structs["ledger"]["members"]), 0
-    )
-    print(HEADER)
+    enums = [enum_source(name, enum) for name, enum in btf.enums.items() if name not in hidden]
+    wires = {
+        kind: hashlib.sha256(found.layouts[kind].encode()).hexdigest()[:8] for kind in found.kinds
+    }
     print("# Per kind: a recording is refused only when a kind that it holds has changed.")
     print(f"WIRE_HASHES = {wires}")
     print('NUL = b"\\0"\nLENGTH = "the text lengths do not add up to the record"\n')
@@ -223,8 +230,13 @@ def main() -> None:
         "\nclass ProcessKey(msgspec.Struct, frozen=True, gc=False, cache_hash=True):\n"
         "    tgid: int\n    start_boottime_ns: int\n\n"
     )
-    print("\n\n".join(ordered))
-    print("\n\n".join(checks[kind] for kind in kinds))
+
+
+def print_kinds(found: Wire) -> None:
+    """A class, a decoder, a check and an encoder of each kind, and the tables of them."""
+    kinds = found.kinds
+    print("\n\n".join(found.bodies[kind] for kind in kinds))
+    print("\n\n".join(found.checks[kind] for kind in kinds))
     print(f"\nEvent = {' | '.join(camel(kind) for kind in kinds)}\n")
     print("DECODERS: dict[int, Callable[[bytes, Redactor], Event]] = {")
     print("".join(f"    EventKind.{kind.upper()}: _decode_{kind},\n" for kind in kinds) + "}")
@@ -232,6 +244,12 @@ def main() -> None:
     print("".join(f"    EventKind.{kind.upper()}: _valid_{kind},\n" for kind in kinds) + "}")
     print("_ENCODERS: dict[type, Callable[..., bytes]] = {")
     print("".join(f"    {camel(kind)}: _encode_{kind},\n" for kind in kinds) + "}\n\n")
+
+
+def print_ledger(btf: Btf, kinds: dict[str, int]) -> None:
+    ledger = sum(
+        (btf.size(btf.resolve(m["type_id"])[0]) for m in btf.structs["ledger"]["members"]), 0
+    )
     print(ENCODE_AND_LEDGER)
     count = max(kinds.values()) + 1
     filters = len(btf.enums["filter_reason"]["values"]) - 1
@@ -248,6 +266,19 @@ def main() -> None:
     lost = tuple(tuple(words[at + k * LOSSES : at + (k + 1) * LOSSES]) for k in range(KINDS))
     seen, submitted = words[1 : 1 + KINDS], words[1 + KINDS : 1 + 2 * KINDS]
     return Ledger(tuple(seen), tuple(submitted), filtered, lost)''')
+
+
+def main() -> None:
+    source = json.load(sys.stdin)
+    btf = Btf(source["types"])
+    if sys.argv[1:] == ["constants"]:
+        print(constants(btf))
+        return
+    found = wire(btf)
+    print(HEADER)
+    print_types(btf, found)
+    print_kinds(found)
+    print_ledger(btf, found.kinds)
 
 
 main()

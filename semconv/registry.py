@@ -97,22 +97,10 @@ def load(root: Path = ROOT) -> Registry:
     upstream = parse(root / "upstream.yaml")
     manifest = parse(folder / MANIFEST)
     faults = definition.check_manifest(manifest)
-    merged: dict[str, list[Raw]] = {key: [] for key in SECTIONS}
-    imports: set[str] = set()
-    for path in files(folder):
-        sections, found = definition.read(path, path.relative_to(folder).as_posix())
-        faults += found
-        if found:
-            continue
-        for names in sections.pop("imports", {}).values():
-            imports.update(names)
-        for key, entries in sections.items():
-            merged[key] += entries
+    merged, imports = _merged(folder, faults)
     if faults:  # references are followed only in well-formed files
         raise ValueError("\n".join(faults))
-    for key, entries in merged.items():
-        names = [entry[SECTIONS[key].name] for entry in entries]
-        faults += [f"{key} {n}: is defined twice" for n in {n for n in names if names.count(n) > 1}]
+    faults += _check_names(merged)
     attributes = {a["key"]: a for a in merged["attributes"]}
     faults += _check_attributes(attributes, upstream)
     resolver = _Resolver(
@@ -141,6 +129,30 @@ def load(root: Path = ROOT) -> Registry:
         upstream_metrics=upstream["metrics"],
         imported=imports,
     )
+
+
+def _merged(folder: Path, faults: list[str]) -> tuple[dict[str, list[Raw]], set[str]]:
+    """The entries of all files, by section, and the names that they import. Adds to `faults`."""
+    merged: dict[str, list[Raw]] = {key: [] for key in SECTIONS}
+    imports: set[str] = set()
+    for path in files(folder):
+        sections, found = definition.read(path, path.relative_to(folder).as_posix())
+        faults += found
+        if found:
+            continue
+        for names in sections.pop("imports", {}).values():
+            imports.update(names)
+        for key, entries in sections.items():
+            merged[key] += entries
+    return merged, imports
+
+
+def _check_names(merged: dict[str, list[Raw]]) -> list[str]:
+    faults = []
+    for key, entries in merged.items():
+        names = [entry[SECTIONS[key].name] for entry in entries]
+        faults += [f"{key} {n}: is defined twice" for n in {n for n in names if names.count(n) > 1}]
+    return faults
 
 
 def _check_attributes(attributes: dict[str, Raw], upstream: Raw) -> list[str]:

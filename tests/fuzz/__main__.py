@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 import atheris
 
 with atheris.instrument_imports(include=["receiver"]):
-    from tests.fuzz.targets import FOUND, TARGETS, seeds
+    from tests.fuzz.seeds import seeds
+    from tests.fuzz.targets import FOUND, TARGETS
 
 
 def main() -> None:

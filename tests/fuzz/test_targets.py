@@ -7,7 +7,8 @@ import random
 
 import pytest
 
-from tests.fuzz.targets import FOUND, TARGETS, Target, seeds
+from tests.fuzz.seeds import seeds
+from tests.fuzz.targets import FOUND, TARGETS, Target
 
 CHANGES = 200  # for each target; `make fuzz` searches for as long as it is told
 
