@@ -14,9 +14,6 @@ REST = tuple(ROOT / name for name in ("tests", "tools", "semconv", "bpf", "demo"
 STILL_LONG_FUNCTIONS = {
     "tests/bench/__main__.py: encoding",
     "tests/bench/insights.py: insights_service",
-    "tests/insights/test_across.py: test_tables_are_bounded_and_count_what_they_drop",
-    "tests/investigate/test_oom.py: choose",
-    "tests/kernel/attacker.py: refused",
     "tests/recording/test_command.py: of_command",
     "tests/session/stories.py: live",
 }

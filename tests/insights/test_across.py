@@ -217,57 +217,30 @@ def test_a_run_that_never_falls_silent_is_looked_at_all_the_same() -> None:
     raise AssertionError("never looked at")
 
 
+def fact_of(kind: str, severity: int, trace_id: str = "") -> RemoteFact:
+    return RemoteFact(
+        host="a",
+        addresses=(),
+        uid="u",
+        at_ns=0,
+        kind=kind,
+        severity=severity,
+        text="",
+        trace_id=trace_id,
+        span_id="",
+        values={},
+    )
+
+
 def test_tables_are_bounded_and_count_what_they_drop() -> None:
     runs, teller = RemoteRuns(), Teller()
     for n in range(FACTS_PER_RUN + 10):
         runs.add(teller.say("a", sc.EVENT_PROCESS_KILLED, n), 0.0)
+    told = teller.facts[0]
     for n in range(RUNS + 5):
-        told = teller.facts[0]
-        runs.add(
-            RemoteFact(
-                host=told.host,
-                addresses=(),
-                uid="u",
-                at_ns=0,
-                kind=told.kind,
-                severity=told.severity,
-                text="",
-                trace_id=f"{n:032x}",
-                span_id="",
-                values={},
-            ),
-            0.0,
-        )
-    runs.add(
-        RemoteFact(
-            host="a",
-            addresses=(),
-            uid="u",
-            at_ns=0,
-            kind="process.start",
-            severity=5,
-            text="",
-            trace_id=TRACE,
-            span_id="",
-            values={},
-        ),
-        0.0,
-    )
-    runs.add(
-        RemoteFact(
-            host="a",
-            addresses=(),
-            uid="u",
-            at_ns=0,
-            kind=sc.EVENT_PROCESS_KILLED,
-            severity=17,
-            text="",
-            trace_id="",
-            span_id="",
-            values={},
-        ),
-        0.0,
-    )
+        runs.add(fact_of(told.kind, told.severity, trace_id=f"{n:032x}"), 0.0)
+    runs.add(fact_of("process.start", 5, trace_id=TRACE), 0.0)
+    runs.add(fact_of(sc.EVENT_PROCESS_KILLED, 17), 0.0)
     assert len(runs) == RUNS
     assert dict(runs.drops) == {
         "run_full": 10,

@@ -66,11 +66,16 @@ def choose(
             member_flags=int(MemberFlag.VICTIM | MemberFlag.TRIGGER) if own else 0,
             comm="greedy",
         )
+    kill(story, victim, held[victim] * MIB)
+
+
+def kill(story: Story, victim: ProcessKey, anon_bytes: int) -> None:
+    """The choice: the victim is also who asked for more."""
     story.say(
         OomKill,
         victim=victim,
         trigger=victim,
-        anon_rss_bytes=held[victim] * MIB,
+        anon_rss_bytes=anon_bytes,
         file_rss_bytes=5 * MIB,
         shmem_rss_bytes=0,
         limit_bytes=LIMIT,

@@ -72,6 +72,11 @@ def replaced(place: Path) -> None:
 def refused(victim: int, outside: Path) -> dict[str, Callable[[], object]]:
     """By the name of the call that the filter counts; "" after the dot for a second attempt of the
     same call."""
+    return against_processes(victim) | against_the_kernel() | against_the_host(victim, outside)
+
+
+def against_processes(victim: int) -> dict[str, Callable[[], object]]:
+    """New programs and namespaces, and what reaches into other processes."""
     return {
         "execve": lambda: os.execv("/bin/true", ["true"]),
         "clone": fork,
@@ -91,6 +96,12 @@ def refused(victim: int, outside: Path) -> dict[str, Callable[[], object]]:
         "tkill": call("tkill", victim, 9),
         "rt_sigqueueinfo": call("rt_sigqueueinfo", victim, 9, 0),
         "pidfd_send_signal": call("pidfd_send_signal", 0, 9, 0, 0),
+    }
+
+
+def against_the_kernel() -> dict[str, Callable[[], object]]:
+    """Sockets of rare families, and parts of the kernel that had many faults."""
+    return {
         "socket": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM),
         "socket.vsock": lambda: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM),
         "socket.alg": lambda: socket.socket(socket.AF_ALG, socket.SOCK_SEQPACKET),
@@ -103,6 +114,12 @@ def refused(victim: int, outside: Path) -> dict[str, Callable[[], object]]:
         "perf_event_open": call("perf_event_open", 0, 0, 0, 0, 0),
         "io_uring_setup": call("io_uring_setup", 1, 0),
         "userfaultfd": call("userfaultfd", 0),
+    }
+
+
+def against_the_host(victim: int, outside: Path) -> dict[str, Callable[[], object]]:
+    """Rights, limits and owners, and what only an administrator may do."""
+    return {
         "keyctl": call("keyctl", 0, 0),
         "personality": call("personality", 0xFFFFFFFF),
         "setuid": lambda: os.setuid(0),
