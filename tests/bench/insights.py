@@ -132,6 +132,21 @@ async def _push(port: int, bodies: list[bytes], rounds: int) -> float:
         return time.perf_counter() - start
 
 
+def _start(site: Path, port: int, hidden: str) -> subprocess.Popen[bytes]:
+    """An instance that listens at `port`; its files are in `site`."""
+    (site / "sitecustomize.py").write_text(f"import sys; sys.modules[{hidden!r}] = None\n")
+    config = site / "kwitness.toml"
+    config.write_text(
+        "[admin]\nport = 0\n[privileges]\ndrop = false\n[insights]\n"
+        f'grpc = "127.0.0.1:{port}"\nhttp = ""\n'
+    )
+    return subprocess.Popen(
+        [sys.executable, "-m", "receiver", "serve", "--mode", "insights", "-c", str(config)],
+        env={**os.environ, "OTEL_SDK_DISABLED": "true", "PYTHONPATH": str(site)},
+        stderr=subprocess.DEVNULL,
+    )
+
+
 def insights_service(hidden: str = "") -> dict[str, float]:
     """The whole instance in a process of its own, against a sender that never waits;
     the sender has the other core.
@@ -143,33 +158,8 @@ def insights_service(hidden: str = "") -> dict[str, float]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with (
-        tempfile.NamedTemporaryFile("w", suffix=".toml") as config,
-        tempfile.TemporaryDirectory() as site,
-    ):
-        (Path(site) / "sitecustomize.py").write_text(
-            f"import sys; sys.modules[{hidden!r}] = None\n"
-        )
-        config.write(
-            "[admin]\nport = 0\n[privileges]\ndrop = false\n[insights]\n"
-            f'grpc = "127.0.0.1:{port}"\nhttp = ""\n'
-        )
-        config.flush()
-        command = [
-            sys.executable,
-            "-m",
-            "receiver",
-            "serve",
-            "--mode",
-            "insights",
-            "-c",
-            config.name,
-        ]
-        child = subprocess.Popen(
-            command,
-            env={**os.environ, "OTEL_SDK_DISABLED": "true", "PYTHONPATH": site},
-            stderr=subprocess.DEVNULL,
-        )
+    with tempfile.TemporaryDirectory() as site:
+        child = _start(Path(site), port, hidden)
         try:
             seconds = asyncio.run(_push(port, bodies, rounds))
             fields = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()

@@ -46,22 +46,8 @@ GROUP = f"/kubepods/pod1/{'a' * 64}"
 STRANGER = "stranger-argument"
 
 
-def of_command(path: Path, *, whole: bool = False) -> tuple[Story, ProcessKey]:
-    """A command beside a stranger that has arguments, a title, files, names and connections,
-    and that kills it in the end."""
-    story = Story(CoreOptions(only_commands=True))
-    scope = None if whole else CommandScope()
-    recorder = Recorder(
-        path.open("wb"),
-        Header(WIRE_HASHES, HOST, WALL_OFFSET_NS, "host" if whole else "command"),
-        scope,
-    )
-    session = Session(Core(HOST, CoreOptions(only_commands=True)), recorder)
-    containers = (
-        ContainerName("a" * 64, "pod", "ns", "etl"),
-        ContainerName("b" * 64, "other-pod", "ns", "c"),
-    )
-    session.containers(containers, 1)
+def tell_of_both(story: Story) -> tuple[ProcessKey, ProcessKey]:
+    """The stranger, and the first process of the command that it kills in the end."""
     stranger = ProcessKey(50, 1)
     blank: dict[str, Any] = {
         "parent": SELF,
@@ -101,6 +87,26 @@ def of_command(path: Path, *, whole: bool = False) -> tuple[Story, ProcessKey]:
     story.exit(child, signal=9)
     story.exit(stranger, 0, title="stranger-title")
     story.exit(root, 1)
+    return stranger, root
+
+
+def of_command(path: Path, *, whole: bool = False) -> tuple[Story, ProcessKey]:
+    """A command beside a stranger that has arguments, a title, files, names and connections,
+    and that kills it in the end."""
+    story = Story(CoreOptions(only_commands=True))
+    scope = None if whole else CommandScope()
+    recorder = Recorder(
+        path.open("wb"),
+        Header(WIRE_HASHES, HOST, WALL_OFFSET_NS, "host" if whole else "command"),
+        scope,
+    )
+    session = Session(Core(HOST, CoreOptions(only_commands=True)), recorder)
+    containers = (
+        ContainerName("a" * 64, "pod", "ns", "etl"),
+        ContainerName("b" * 64, "other-pod", "ns", "c"),
+    )
+    session.containers(containers, 1)
+    stranger, root = tell_of_both(story)
     session.watch(Watch(root.tgid, SELF.tgid, "job"), 1)
     session.batch(story.records, 2_000_000_000)
     session.finish(9_000_000_000)

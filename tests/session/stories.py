@@ -79,48 +79,50 @@ def loader(story: Story, *, fails: bool = True, lasts_ms: float = 50) -> None:
     story.tick(7)
 
 
-def live(path: Path) -> Outcome:
-    """A run with a rule, an alert, a history and every other kind of input."""
-    outcome, story = Outcome(), Story.recorded(path, SETTINGS)
-    session, history = story.session, History()
+def _earlier_runs() -> History:
     earlier = History()
     for number in range(6):
         earlier.remember(KEY, run(number, 0.1))
         earlier.remember(("other", "secret pipeline", "t"), run(number, 0.1))
+    return earlier
+
+
+def _sighting(signature: str) -> Sighting:
+    """That an earlier kwitness met it."""
+    return Sighting(
+        signature=signature,
+        cause="mem.cgroup_oom",
+        count=5,
+        first_unix_ns=1,
+        last_unix_ns=2,
+        last_run="r0",
+        owner=1000,
+    )
+
+
+def _tell_of_itself(story: Story, history: History) -> None:
+    """What a session is told that is no event of the kernel."""
+    session = story.session
     session.unseen((Unseen("TLS (no library)", ("name_query",)),), story.now)
     session.history(history, story.now)
     session.resumed(Gap("killed", 1, 2_000_000_001, (("span", 3),)), story.now)
     session.losses({("exec", "ring_full"): 3}, story.now)
     session.blind([Blind("interrupted", story.now, story.now + MS, why="killed")], story.now + MS)
-    loader(story)
-    outcome.otlp += map(_encoded, story._signals)
-    (first,) = story.core.incidents.reports.values()
-    outcome.take(story.core, session.metrics(story.now, exported=True))
-    session.metrics(story.now, exported=False)
-    earlier.remember_sighting(
-        Sighting(
-            signature=first.signature,
-            cause="mem.cgroup_oom",
-            count=5,
-            first_unix_ns=1,
-            last_unix_ns=2,
-            last_run="r0",
-            owner=1000,
-        )
-    )
-    history.absorb(earlier)  # the file was busy until now
-    story._signals.clear()
-    loader(story)
-    assert session.note(first.signature, SIGNATURE_NOTE, story.now)
-    loader(story)
+
+
+def _ask_by_alert(story: Story) -> None:
+    """A failure that an alert asks for, before it would be investigated by itself."""
     running = story.spawn(NOBODY, "python3", "load.py", "--job=users")
     child = story.spawn(running, "sort")
     story.oom(running)
     story.exit(running, signal=9)  # without the alert, an investigation would begin in 0.4 s
-    assert len(session.alert(AlertQuery(task="--job=users"), story.now)) == 1
+    assert len(story.session.alert(AlertQuery(task="--job=users"), story.now)) == 1
     story.exit(child)
     story.tick(7)
-    loader(story, fails=False, lasts_ms=90_000)
+
+
+def _name_functions(story: Story) -> None:
+    """Of the last report."""
     last = next(reversed(story.core.incidents.reports))
     line = CrashLine(
         pid=1,
@@ -132,7 +134,28 @@ def live(path: Path) -> Outcome:
         event="0-1",
         function="main",
     )
-    session.functions(last, (line,), story.now)
+    story.session.functions(last, (line,), story.now)
+
+
+def live(path: Path) -> Outcome:
+    """A run with a rule, an alert, a history and every other kind of input."""
+    outcome, story = Outcome(), Story.recorded(path, SETTINGS)
+    session, history, earlier = story.session, History(), _earlier_runs()
+    _tell_of_itself(story, history)
+    loader(story)
+    outcome.otlp += map(_encoded, story._signals)
+    (first,) = story.core.incidents.reports.values()
+    outcome.take(story.core, session.metrics(story.now, exported=True))
+    session.metrics(story.now, exported=False)
+    earlier.remember_sighting(_sighting(first.signature))
+    history.absorb(earlier)  # the file was busy until now
+    story._signals.clear()
+    loader(story)
+    assert session.note(first.signature, SIGNATURE_NOTE, story.now)
+    loader(story)
+    _ask_by_alert(story)
+    loader(story, fails=False, lasts_ms=90_000)
+    _name_functions(story)
     story.session.wall_offset(WALL_OFFSET_NS + 7, story.now)
     story.finish()
     outcome.otlp += map(_encoded, story._signals)
