@@ -6,9 +6,10 @@ B was meant for it. A later success of the same work makes the failure good.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from receiver.investigate.case import Case
+from receiver.investigate.descendants import written_by
 from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.work.children import ExitSeverity
 
@@ -18,17 +19,15 @@ def redone_by(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:
 
     It ran the same command, or it wrote a file that `actor` had begun to write.
     """
-    begun = _written((actor, *case.below(actor)))
-    above = case.above(actor)
-    return next(
-        (
-            other
-            for other in _later(case, actor)
-            if other.argv == actor.argv
-            or begun & _written((other, *(() if other in above else case.below(other))))
-        ),
-        None,
-    )
+    begun = case.descendants.written(actor)
+    for parent in _starters(case, actor):
+        found = case.descendants.did_alike(parent, actor.end_ns, actor.argv, begun)
+        if found is not None:
+            return found
+        same = parent.argv == actor.argv or begun & written_by((parent,))
+        if same and _became_another(parent, actor):
+            return parent
+    return None
 
 
 def followed_by(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:
@@ -37,7 +36,13 @@ def followed_by(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:
     It is the parent itself where a shell became its last command. A fork of a shell, such as
     `( … )`, is a part of that shell.
     """
-    return next(_later(case, actor), None)
+    for parent in _starters(case, actor):
+        found = case.descendants.succeeded_since(parent, actor.end_ns)
+        if found is not None:
+            return found
+        if _became_another(parent, actor):
+            return parent
+    return None
 
 
 def overlooked(case: Case) -> Iterator[ProcessSnapshot]:
@@ -65,25 +70,14 @@ def _is_reported(actor: ProcessSnapshot) -> bool:
     )
 
 
-def _later(case: Case, actor: ProcessSnapshot) -> Iterator[ProcessSnapshot]:
-    at = actor
-    while (parent := case.get(at.parent)) is not None:
-        for other in case.children(parent):
-            succeeded = other.exit is not None and not other.failed
-            if other.start_ns >= actor.end_ns and succeeded:
-                yield other
-        if parent.exec_ns >= actor.end_ns and parent.exit is not None and not parent.failed:
-            yield parent
+def _starters(case: Case, actor: ProcessSnapshot) -> Iterator[ProcessSnapshot]:
+    """Its parent, and the process that each of them is a part of as a fork."""
+    for parent in case.above(actor):
+        yield parent
         if parent.execs:
             return
-        at = parent
 
 
-def _written(actors: Iterable[ProcessSnapshot]) -> set[str]:
-    """The files that they opened for writing, but for logs."""
-    return {
-        use.path
-        for each in actors
-        for use in each.uses
-        if use.writing and use.path and not use.path.endswith(".log")
-    }
+def _became_another(parent: ProcessSnapshot, actor: ProcessSnapshot) -> bool:
+    """Whether it executed another program after the failure, and succeeded."""
+    return parent.exec_ns >= actor.end_ns and parent.exit is not None and not parent.failed

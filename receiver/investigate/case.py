@@ -14,6 +14,7 @@ import msgspec
 
 from receiver.events import ProcessKey
 from receiver.facts.neighbours import Competitor
+from receiver.investigate.descendants import Descendants
 from receiver.investigate.snapshot import ProcessSnapshot
 from receiver.model import Identity, Unseen
 from receiver.units import SECOND
@@ -123,6 +124,10 @@ class Case:
             if actor.parent is not None:
                 out.setdefault(actor.parent, []).append(actor)
         return out
+
+    @cached_property
+    def descendants(self) -> Descendants:
+        return Descendants(self.children, self.below)
 
     def children(self, actor: ProcessSnapshot) -> list[ProcessSnapshot]:
         return self._children.get(actor.key, [])
@@ -240,12 +245,13 @@ class Case:
         out: list[ProcessSnapshot] = []
         at = actor
         for _ in range(32):
+            pool = {*self.pool_of(at)}
             below = [
                 c
                 for c in self.children(at)
                 if c.exit_severity > ExitSeverity.ANSWER
                 and (not at.end_ns or c.end_ns <= at.end_ns)
-                and not (c.exit_severity is ExitSeverity.STOPPED and c in self.pool_of(at))
+                and not (c.exit_severity is ExitSeverity.STOPPED and c in pool)
             ]
             if not at.end.signal and not below:
                 below = self._handed_on(at)

@@ -8,6 +8,8 @@ import signal
 import pytest
 
 from receiver.events import ProcessKey
+from receiver.investigate.case import Case
+from receiver.investigate.snapshot import ProcessSnapshot
 from tests.builders import Story
 from tests.investigate.telling import report_of
 
@@ -100,3 +102,23 @@ def test_an_end_that_its_own_starter_asked_for_is_no_line() -> None:
     story.exit(helper, after_ms=20)
     story.exit(root)
     assert not [line for line in report_of(story).normality if "SIGTERM" in line.text]
+
+
+def test_each_process_is_looked_into_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not once for each failure below the same parent."""
+    looked: list[ProcessSnapshot] = []
+    below = Case.below
+
+    def counted(case: Case, actor: ProcessSnapshot) -> list[ProcessSnapshot]:
+        looked.append(actor)
+        return below(case, actor)
+
+    monkeypatch.setattr(Case, "below", counted)
+    story = Story()
+    root = story.command("bash", "job.sh")
+    for number in range(40):
+        story.exit(story.spawn(root, "python3", f"first{number}.py"), 3, after_ms=400)
+        story.exit(story.spawn(root, "perl", f"second{number}.pl"), after_ms=400)
+    story.exit(root)
+    assert report_of(story).verdict == "degraded"
+    assert len(looked) < 10 * 80

@@ -8,6 +8,8 @@ import signal
 import pytest
 
 from receiver.events import CallKind, LastFailure, ProcessKey, SubjectKind
+from receiver.investigate.case import Case
+from receiver.investigate.snapshot import ProcessSnapshot
 from tests.builders import MS, Story
 from tests.investigate.telling import cause_of, report_of
 
@@ -15,12 +17,12 @@ OPENAT = 257
 
 
 class Pool:
-    """A program with two workers, which are forks of it."""
+    """A program with workers, which are forks of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, workers: int = 2) -> None:
         self.story = Story()
         self.program = self.story.command("python3", "job.py")
-        self.workers = [self.story.fork(self.program) for _ in range(2)]
+        self.workers = [self.story.fork(self.program) for _ in range(workers)]
         self.story.step(300)
 
     def fails(self, who: ProcessKey, path: str = "/data/out", *, ago_ms: float = 5) -> None:
@@ -86,3 +88,22 @@ def test_a_failure_long_before_the_end_is_none() -> None:
     pool.story.step(8_000)
     pool.ends(0)
     assert cause_of(report_of(pool.story)) == "none.not_visible"
+
+
+def test_the_processes_of_a_large_pool_are_not_counted_for_each_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[ProcessSnapshot] = []
+    below = Case.below
+
+    def counted(case: Case, actor: ProcessSnapshot) -> list[ProcessSnapshot]:
+        looked.append(actor)
+        return below(case, actor)
+
+    monkeypatch.setattr(Case, "below", counted)
+    pool = Pool(workers=40)
+    for worker in pool.workers:
+        pool.fails(worker, f"/data/{worker.tgid}")
+    pool.ends(0)
+    assert cause_of(report_of(pool.story)) == "fs.path_unusable"
+    assert len(looked) < 2 * 40

@@ -107,10 +107,10 @@ def _pool_of(case: Case, worker: ProcessSnapshot) -> ProcessSnapshot | None:
 def _is_last_word(case: Case, program: ProcessSnapshot, call: LastFailure) -> bool:
     """Whether nothing else failed in the program, or below it, after the call of its worker."""
     own = _demanded(program)
-    failed = (c for c in case.below(program) if c.exit_severity >= ExitSeverity.FAILED)
-    return (own is None or own.failed_boottime_ns < call.failed_boottime_ns) and not any(
-        call.failed_boottime_ns <= c.end_ns <= program.end_ns for c in failed
-    )
+    last_ns = case.descendants.last_failure_ns(program)
+    if own is not None:
+        last_ns = max(last_ns, own.failed_boottime_ns)
+    return last_ns < call.failed_boottime_ns
 
 
 def _demanded(actor: ProcessSnapshot) -> LastFailure | None:

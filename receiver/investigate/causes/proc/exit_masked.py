@@ -92,7 +92,7 @@ def _candidate(
 
 
 def _context_of_loss(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot) -> list[Evidence]:
-    """Returns what may_hold_secret for or against a lost failure of `actor` below `parent`."""
+    """Returns what speaks for or against a lost failure of `actor` below `parent`."""
     out = []
     if not case.execution.root_failed and case.root is not None:
         out.append(
@@ -161,9 +161,8 @@ def _lost_in_a_pipe(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot)
     It failed before the last command, which succeeded. The shell then started other processes, or
     it returned another exit status.
     """
-    went_on = parent.end.code != actor.end.code or any(
-        c.start_ns > actor.end_ns for c in case.children(parent)
-    )
+    last = case.children(parent)[-1]
+    went_on = parent.end.code != actor.end.code or last.start_ns > actor.end_ns
     return shells(parent) and went_on and _piped_to(case, actor) is not None
 
 
