@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from receiver.events import Connection, ConnectionStage, EarlySample, ProcessKey
+from receiver.investigate.report import to_json
 from receiver.units import MIB
 from tests.builders import MS, Story
 from tests.investigate.telling import cause_of, report_of
@@ -91,6 +92,39 @@ def test_a_host_that_answered_before_has_a_full_queue(
     report = report_of(story)
     assert cause_of(report) == cause
     assert report.hypotheses[0].culprit.address == "10.0.0.2:9000"
+
+
+@pytest.mark.parametrize(
+    ("first", "cause"), [("asks", "net.backlog_refused"), ("gives up", "net.blackhole")]
+)
+def test_only_who_was_connected_before_shows_a_full_queue(first: str, cause: str) -> None:
+    """A host that answers after the failure shows that it did not answer before."""
+    story = Story()
+    root = story.command("bash", "job.sh")
+    server: dict[str, Any] = {"family": 2, "peer_low": 0x0200000A, "peer_port": 9000}
+    other = story.spawn(root, "python3", "other.py")
+
+    def asks() -> None:
+        made = server | {"connection_id": story.now, "established_boottime_ns": story.now}
+        made["local_port"] = 40_000
+        story.fact(Connection, other, stage=ConnectionStage.CONNECTED, **made)
+        story.fact(Connection, other, stage=ConnectionStage.SAMPLED, **made)
+
+    if first == "asks":
+        asks()
+    step = story.spawn(root, "python3", "ask.py")
+    made = server | {"connection_id": story.now, "local_port": 41_000, "retransmits": 2}
+    story.step(2_000)
+    story.fact(Connection, step, stage=ConnectionStage.FAILED, **made)
+    if first == "gives up":
+        asks()
+    story.exit(step, 1, after_ms=5)
+    story.exit(other)
+    story.exit(root, 1)
+    report = report_of(story)
+    assert cause_of(report) == cause
+    told = to_json(report).decode()
+    assert (f"python3 ({other.tgid}) had connected to it before" in told) is (first == "asks")
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,7 @@ from collections.abc import Iterator
 
 from receiver.investigate.cards import Via, cause_class, to
 from receiver.investigate.case import Case
-from receiver.investigate.causes.network import (
-    Unanswered,
-    full_listener,
-    kept_waiting,
-    unanswered,
-)
+from receiver.investigate.causes.network import Unanswered, unanswered
 from receiver.investigate.causes.peers import (
     blame,
     endpoint,
@@ -36,15 +31,15 @@ def not_accepted(case: Case) -> Iterator[Candidate]:
     """Finds refused connections, and listeners whose accept queue is full."""
     for each in unanswered(case):
         if each.silent:
-            yield from _full_queue(case, each)
+            yield from _full_queue(each)
         elif each.refused or (each.peer.failed.get("refused") and not each.peer.received_bytes):
             yield from _refused(each)
 
 
-def _full_queue(case: Case, each: Unanswered) -> Iterator[Candidate]:
+def _full_queue(each: Unanswered) -> Iterator[Candidate]:
     """A full queue drops SYNs: its clients get no answer."""
     actor, peer, sample = each.actor, each.peer, each.silent[-1]
-    full, kept = full_listener(case, peer), kept_waiting(case, peer)
+    full, kept = each.full_listener, each.kept_waiting
     if full is not None:
         server, queue = full
         text = (
@@ -56,11 +51,14 @@ def _full_queue(case: Case, each: Unanswered) -> Iterator[Candidate]:
         remedy = f"Let {server.who} accept faster, or enlarge its backlog of {queue.backlog}."
     elif kept is not None:
         text = (
-            f"Earlier connections of {kept[0].who} to it were established, and got no byte: the "
-            "host answers, and no process accepts them. Its accept queue is full, then."
+            f"{kept.actor.who} had connected to it before, and got no byte: its host answers. So "
+            "does a host whose server accepts nothing, until the accept queue is full."
         )
-        why = supports("net.backlog_refused.none_accepted", CLEAR, text, facts(kept[1].first))
-        summary = f"{where(peer)} accepts no connections: earlier ones were established, and wait."
+        why = supports("net.backlog_refused.none_accepted", CLEAR, text, facts(kept.first))
+        summary = (
+            f"{where(peer)} accepts no connections: {kept.actor.who} had connected to it before, "
+            "and got no byte."
+        )
         remedy = f"Let the server of {where(peer)} accept faster, or enlarge its backlog."
     else:
         return

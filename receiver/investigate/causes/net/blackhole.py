@@ -7,12 +7,7 @@ from collections.abc import Iterator
 
 from receiver.investigate.cards import cause_class
 from receiver.investigate.case import Case
-from receiver.investigate.causes.network import (
-    Unanswered,
-    full_listener,
-    kept_waiting,
-    unanswered,
-)
+from receiver.investigate.causes.network import Unanswered, unanswered
 from receiver.investigate.causes.peers import blame, endpoint, failed_soon_after, where
 from receiver.investigate.evidence import (
     CLEAR,
@@ -30,7 +25,7 @@ def lost_packets(case: Case) -> Iterator[Candidate]:
     """Finds SYNs without an answer, where no full accept queue explains it, and missing routes."""
     for each in unanswered(case):
         if each.silent:
-            if full_listener(case, each.peer) is None and kept_waiting(case, each.peer) is None:
+            if each.full_listener is None and each.kept_waiting is None:
                 yield _vanished(each)
         elif each.samples and not each.refused and each.samples[-1].error in _NO_ROUTE:
             yield _no_route(each)
