@@ -24,10 +24,22 @@ def redone_by(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:
         found = case.descendants.did_alike(parent, actor.end_ns, actor.argv, begun)
         if found is not None:
             return found
-        same = parent.argv == actor.argv or begun & written_by((parent,))
-        if same and _became_another(parent, actor):
+        if _became_another(parent, actor) and (
+            parent.argv == actor.argv or written_alike(case, actor, parent)
+        ):
             return parent
     return None
+
+
+def written_alike(case: Case, actor: ProcessSnapshot, later: ProcessSnapshot) -> frozenset[str]:
+    """The files that both, or processes below them, opened for writing.
+
+    Of what is below an ancestor of `actor`, `actor` itself is a part.
+    """
+    others = case.descendants.written(later)
+    if later in case.above(actor):
+        others = written_by((later,))
+    return case.descendants.written(actor) & others
 
 
 def followed_by(case: Case, actor: ProcessSnapshot) -> ProcessSnapshot | None:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from receiver.investigate import report as rp
-from receiver.investigate.aftermath import redone_by
+from receiver.investigate.aftermath import redone_by, written_alike
 from receiver.investigate.case import Case, task_key
 from receiver.investigate.causes.common import died_of, sender_text
 from receiver.investigate.citations import Citations
@@ -125,10 +125,11 @@ def _failures_made_good(case: Case) -> Iterator[tuple[str, Iterable[Fact]]]:
             continue
         again = redone_by(case, actor)
         if again is not None:
-            text = (
-                f"{actor.who} {actor.end.words}; {again.who} did the same work later, and exited "
-                "with status 0."
-            )
+            what = "ran the same command later"
+            if again.argv != actor.argv:
+                path = min(written_alike(case, actor, again), default="the same file")
+                what = f"opened {path} for writing later, too"
+            text = f"{actor.who} {actor.end.words}; {again.who} {what}, and {again.end.words}."
             yield text, [*ends(actor), *ends(again)]
 
 

@@ -71,8 +71,29 @@ def test_a_healthy_report_names_what_was_made_good() -> None:
     story.exit(root)
     report = report_of(story)
     text = (
-        f"python3 ({step.tgid}) exited with status 3; python3 ({again.tgid}) did the same work "
+        f"python3 ({step.tgid}) exited with status 3; python3 ({again.tgid}) ran the same command "
         "later, and exited with status 0."
+    )
+    assert report.verdict == "healthy" and text in [line.text for line in report.normality]
+
+
+@pytest.mark.parametrize("becomes", [False, True])
+def test_a_file_that_was_written_again_is_named(*, becomes: bool) -> None:
+    """Whether it was the same work, nobody can see."""
+    story = Story()
+    root = story.command("bash", "-c", "A; B")
+    step = fails(story, root)
+    again = root if becomes else story.spawn(root, "perl", "second.pl")
+    if becomes:
+        story.exec(root, "perl", "second.pl")
+    writes(story, again, "/data/a.csv")
+    story.exit(again, after_ms=400)
+    if not becomes:
+        story.exit(root)
+    report = report_of(story)
+    text = (
+        f"python3 ({step.tgid}) exited with status 3; perl ({again.tgid}) opened /data/a.csv for "
+        "writing later, too, and exited with status 0."
     )
     assert report.verdict == "healthy" and text in [line.text for line in report.normality]
 
@@ -122,3 +143,42 @@ def test_each_process_is_looked_into_a_few_times(monkeypatch: pytest.MonkeyPatch
     story.exit(root)
     assert report_of(story).verdict == "degraded"
     assert len(looked) < 10 * 80
+
+
+def test_no_process_is_invented_that_the_parent_went_on_with() -> None:
+    """A worker of the same command succeeds beside it, and nothing is started after the failure."""
+    story = Story()
+    root = story.command("bash", "job.sh")
+    first, second = (story.spawn(root, "python3", "load.py") for _ in range(2))
+    story.exit(first, 3, after_ms=400)
+    story.exit(second, after_ms=100)
+    story.exit(root)
+    report = report_of(story)
+    assert report.verdict == "degraded"
+    assert report.hypotheses[0].summary == (
+        f"python3 ({first.tgid}) exited with status 3; bash ({root.tgid}) went on, and exited with "
+        "status 0."
+    )
+
+
+@pytest.mark.parametrize("becomes", [False, True])
+def test_the_shell_goes_on_and_not_its_fork_that_ended(*, becomes: bool) -> None:
+    """`( A; true ); B`: a shell may become B."""
+    story = Story()
+    root = story.command("bash", "job.sh")
+    fork = story.fork(root, comm="bash")
+    step = story.spawn(fork, "python3", "first.py")
+    story.exit(step, 3, after_ms=400)
+    story.exit(story.spawn(fork, "grep", "x"), after_ms=1)
+    story.exit(fork)
+    after = root if becomes else story.spawn(root, "perl", "second.pl")
+    if becomes:
+        story.exec(root, "perl", "second.pl")
+    story.exit(after, after_ms=400)
+    went_on = f"the process above it went on as perl ({root.tgid})"
+    if not becomes:
+        story.exit(root)
+        went_on = f"bash ({root.tgid}) went on with perl ({after.tgid})"
+    assert report_of(story).hypotheses[0].summary == (
+        f"python3 ({step.tgid}) exited with status 3; {went_on}, and exited with status 0."
+    )

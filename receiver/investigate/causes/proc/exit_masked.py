@@ -67,12 +67,9 @@ def _candidate(
     if not silent and parent.end.code == 0:
         # nobody can see whether that process was meant for this case
         after = followed_by(case, actor)
-        then = f"{after.who}" if after is not None else "another process"
-        did = f"{parent.who} went on with {then}"
-        if after is parent:
-            did = f"its parent went on as {then}"
-        summary = f"{deepest.who} {deepest.end.words}; {did}, and exited with status 0."
-        remedy = f"If {then} does not replace what {deepest.who} did: {remedy}"
+        then = f"{after.who} does not replace" if after is not None else "nothing replaced"
+        summary = f"{deepest.who} {deepest.end.words}; {_went_on(case, actor, parent, after)}."
+        remedy = f"If {then} what {deepest.who} did: {remedy}"
     went_on = "exited with status 0" if parent.end.code == 0 else "continued"
     text = f"{deepest.who} {deepest.end.words}; {parent.who} above it {went_on}."
     evidence = [supports("proc.exit_masked.went_on", CLEAR, text, [*ends(deepest), *ends(parent)])]
@@ -89,6 +86,21 @@ def _candidate(
         at_ns=actor.end_ns,
         harms_without_failure=silent,
     )
+
+
+def _went_on(
+    case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot, after: ProcessSnapshot | None
+) -> str:
+    """Says who went on with what. Above a fork of a shell, that is the shell."""
+    if after is None:
+        who, what = parent, f"{parent.who} went on"
+    elif after in case.above(actor):
+        who, which = after, "its parent" if after is parent else "the process above it"
+        what = f"{which} went on as {who.who}"
+    else:
+        who = case.get(after.parent) or parent
+        what = f"{who.who} went on with {after.who}"
+    return what if who.exit is None else f"{what}, and {who.end.words}"
 
 
 def _context_of_loss(case: Case, actor: ProcessSnapshot, parent: ProcessSnapshot) -> list[Evidence]:
