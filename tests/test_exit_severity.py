@@ -152,14 +152,14 @@ def test_in_a_pipe_the_status_of_the_reader_hides_a_failure(piped: bool) -> None
     assert len(story.events(sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH)) == piped
 
 
-def test_the_null_device_is_no_pipe() -> None:
-    """Every process that has it open has the same inode."""
+@pytest.mark.parametrize("kind", [StdioKind.DEVICE, StdioKind.FILE])
+def test_the_null_device_and_a_file_are_no_pipe(kind: StdioKind) -> None:
+    """Every process that has it open has the same inode: `step > out; cp < out`."""
     story = Story()
     root = story.command("bash", "job.sh")
-    null = int(StdioKind.DEVICE)
-    step = story.spawn(root, "python3", "step.py", stdout_inode=5, stdout_kind=null)
+    step = story.spawn(root, "python3", "step.py", stdout_inode=5, stdout_kind=kind)
     story.exit(step, 3, after_ms=300)
-    story.exit(story.spawn(root, "cp", "a", "b", stdin_inode=5, stdin_kind=null))
+    story.exit(story.spawn(root, "cp", "a", "b", stdin_inode=5, stdin_kind=kind))
     story.exit(root)
     assert not story.events(sc.EVENT_PIPELINE_TASK_RESULT_MISMATCH)
 

@@ -8,6 +8,9 @@ from receiver.events import Exec, Existing, Exit, ProcessKey, PythonStack, Stdio
 from receiver.facts.ending import RUNNING
 from receiver.model import RemoteContext
 
+# A file, or a device such as /dev/null, connects nobody with whom else has it open.
+_CONNECT_NOBODY = (StdioKind.FILE, StdioKind.DEVICE)
+
 
 class Process:
     """What is known of one process itself. What it did is in the tables of facts.
@@ -101,10 +104,9 @@ class Process:
         self.cgroup_id = event.cgroup_id
         self.vpid = event.pid_namespace_pid
         self.image_flags = event.image_flags
-        # a device, such as /dev/null, connects nobody with whom else has it open
-        device = StdioKind.DEVICE
-        self.stdin_inode = 0 if event.stdin_kind == device else event.stdin_inode
-        self.stdout_inode = 0 if event.stdout_kind == device else event.stdout_inode
+        # the fallback source gives no kinds, and only what connects
+        self.stdin_inode = 0 if event.stdin_kind in _CONNECT_NOBODY else event.stdin_inode
+        self.stdout_inode = 0 if event.stdout_kind in _CONNECT_NOBODY else event.stdout_inode
         self.title = ""
         self.described_anew()
 

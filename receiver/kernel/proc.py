@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -120,10 +121,13 @@ class ProcFs:
         )
 
     def _inode(self, pid: int, descriptor: int) -> int:
+        """The inode of a pipe or socket there; 0 of a file or device, which connect nobody."""
         try:
-            return os.stat(f"/proc/{pid}/fd/{descriptor}").st_ino
+            found = os.stat(f"/proc/{pid}/fd/{descriptor}")
         except OSError:
             return 0
+        connects = stat.S_ISFIFO(found.st_mode) or stat.S_ISSOCK(found.st_mode)
+        return found.st_ino if connects else 0
 
     def memory_cgroup(self, pid: int) -> str:
         """Path below the root of the hierarchy that has the memory controller."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from receiver.attribution.declared import DECLARED
@@ -57,3 +61,16 @@ def test_the_fallback_reads_the_variables_of_the_users_rules(
 def test_the_allow_list_is_the_kernel_halfs(entry: str, passes: bool) -> None:
     capture = DECLARED.capture.with_binding(("LOADER_JOB_ID",))
     assert capture.allow_list()(entry) is passes
+
+
+def test_only_a_pipe_or_socket_connects_processes(tmp_path: Path) -> None:
+    """A file or /dev/null has the same inode for all that have it open."""
+    with (tmp_path / "errors").open("wb") as errors:
+        sleeper = subprocess.Popen(
+            ["sleep", "60"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors
+        )
+    with sleeper:
+        image = proc.ProcFs(lambda _: True).image(sleeper.pid)
+        sleeper.kill()
+        assert image is not None and sleeper.stdout is not None
+        assert image.stdio == (0, os.stat(sleeper.stdout.fileno()).st_ino, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from receiver.events import Exec, Fork, ImageFlag, ProcessKey, Title
+from receiver.events import Exec, Fork, ImageFlag, ProcessKey, StdioKind, Title
 from receiver.model import NOBODY, Watch
 from tests.story.teller import MS, SELF, Teller
 
@@ -53,8 +53,8 @@ class Processes(Teller):
             "pid_namespace_inode": 1,
             "mount_namespace_inode": 2,
             "network_namespace_inode": 3,
-            "stdin_kind": 0,
-            "stdout_kind": 1,
+            "stdin_kind": StdioKind.PIPE if other.get("stdin_inode") else StdioKind.CLOSED,
+            "stdout_kind": StdioKind.PIPE if other.get("stdout_inode") else StdioKind.FILE,
             "stderr_kind": 1,
             "image_flags": 0,
             "comm": argv[0].rpartition("/")[2][:15],
