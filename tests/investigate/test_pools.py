@@ -11,7 +11,7 @@ from receiver.events import CallKind, LastFailure, ProcessKey, SubjectKind
 from receiver.investigate.case import Case
 from receiver.investigate.snapshot import ProcessSnapshot
 from tests.builders import MS, Story
-from tests.investigate.telling import cause_of, report_of
+from tests.investigate.telling import cause_of, concluded, report_of
 
 OPENAT = 257
 
@@ -88,6 +88,23 @@ def test_a_failure_long_before_the_end_is_none() -> None:
     pool.story.step(8_000)
     pool.ends(0)
     assert cause_of(report_of(pool.story)) == "none.not_visible"
+
+
+def test_a_worker_that_ended_by_itself_was_not_taken_down() -> None:
+    pool = Pool()
+    well, stopped = pool.workers
+    pool.story.exit(well)
+    pool.story.signal(pool.program, stopped, signal.SIGTERM, comm="python3")
+    pool.story.exit(stopped, signal=signal.SIGTERM, after_ms=1)
+    pool.story.exit(pool.program, 1, after_ms=10)
+    said = [
+        evidence.text
+        for each in concluded(pool.story, pool.program).considered
+        for evidence in each.evidence
+        if evidence.clue == "kill.supervisor.own_pool"
+    ]
+    workers = f"2 workers of python3 ({pool.program.tgid})"
+    assert said == [f"{workers} ended within a second before it exited with status 1."]
 
 
 def test_the_processes_of_a_large_pool_are_not_counted_for_each_worker(

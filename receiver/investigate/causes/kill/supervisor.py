@@ -97,7 +97,8 @@ def _evidence(case: Case, killing: Killing) -> list[Evidence]:
     sender = case.get(event.sender)
     pool = case.pool_of(sender) if sender is not None else []
     if sender is not None and victim in pool:
-        text = f"{sender.who} took down its {len(pool)} workers, and {sender.end.words} at once."
+        workers = f"{len(pool)} workers of {sender.who}"
+        text = f"{workers} ended within a second before it {sender.end.words}."
         evidence.append(contradicts("kill.supervisor.own_pool", CLEAR, text, ends(sender)))
     if event.sender_comm == "timeout":
         evidence.append(
