@@ -6,7 +6,8 @@ import signal
 
 import pytest
 
-from receiver.events import EarlySample
+from receiver.events import EarlySample, ProcessKey
+from receiver.investigate.report import to_json
 from receiver.units import MIB, SECOND
 from tests.builders import Story
 from tests.investigate.telling import cause_of, report_of
@@ -75,3 +76,29 @@ def test_a_jvm_that_exits_while_it_grows_towards_the_limit_of_its_heap(
         lead = report.hypotheses[0]
         assert "96.0 MiB" in report.summary and lead.culprit.pid == job.tgid
         assert 0.5 < lead.confidence < 0.9
+
+
+def test_a_peak_before_the_last_looks_is_no_growth_to_the_end() -> None:
+    story = Story()
+    job = story.command("java", "-Xmx96m", "-jar", "rank.jar")
+    for held in (60, 20, 20):
+        story.step(200)
+        story.fact(
+            EarlySample, job, anon_bytes=held * MIB, file_bytes=21 * MIB, cpu_runtime_ns=SECOND
+        )
+    story.exit(job, 1, after_ms=150, peak_rss_bytes=81 * MIB)
+    assert cause_of(report_of(story)) == "none.not_visible"
+
+
+def test_a_jvm_that_was_asked_to_end_did_not_outgrow_its_heap() -> None:
+    """It handles SIGTERM, and exits with status 143."""
+    story = Story()
+    job = story.command("java", "-Xmx96m", "-jar", "rank.jar")
+    for held in (17, 36):
+        story.step(200)
+        story.fact(
+            EarlySample, job, anon_bytes=held * MIB, file_bytes=21 * MIB, cpu_runtime_ns=SECOND
+        )
+    story.signal(ProcessKey(666, 5), job, signal.SIGTERM, comm="drainer", handled=1)
+    story.exit(job, 143, after_ms=150, peak_rss_bytes=82 * MIB)
+    assert "exited by itself" not in to_json(report_of(story)).decode()

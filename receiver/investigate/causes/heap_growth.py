@@ -53,16 +53,22 @@ def anonymous_at_end(actor: ProcessSnapshot) -> int:
     looks = _looks(actor)
     if not looks:
         return 0
-    last = looks[-1]
-    return last.anon_bytes + max(0, actor.peak_bytes - resident(last))
+    return looks[-1].anon_bytes + _peak(actor, looks) - resident(looks[-1])
+
+
+def _peak(actor: ProcessSnapshot, looks: list[EarlySample | ProcessSample]) -> int:
+    """Its peak since the last look, as far as that is known: a peak before it is over."""
+    curve = actor.usage.curve.peak if actor.usage is not None else 0
+    before = max(curve, *(resident(s) for s in looks))
+    last = resident(looks[-1])
+    return max(last, actor.peak_bytes) if actor.peak_bytes > before else last
 
 
 def grew_to_its_end(actor: ProcessSnapshot) -> list[Fact]:
     """Returns its last two looks, if it grew between them or after them."""
-    looks = _looks(actor)[-2:]
+    looks = _looks(actor)
     if len(looks) < 2 or actor.end_ns - looks[-1].time_boottime_ns > _RECENT_NS:
         return []
-    first, last = resident(looks[0]), resident(looks[1])
-    if max(last, actor.peak_bytes) < _GROWTH * first:
+    if _peak(actor, looks) < _GROWTH * resident(looks[-2]):
         return []
-    return [fact(s) for s in looks]
+    return [fact(s) for s in looks[-2:]]

@@ -39,6 +39,7 @@ from receiver.units import MIB
 _NEAR = 0.85  # of a limit: memory above this share is close to it
 _PLATEAU = 0.05
 _HALF = 0.4
+_SIGNALS = 128  # a JVM that a signal asks to end exits with this and the number of the signal
 _ABORTS = (signal.SIGABRT, signal.SIGTRAP, signal.SIGILL)
 
 # SparkExitCode.OOM, ExitOnOutOfMemoryError, and a heartbeat failure.
@@ -98,7 +99,8 @@ def outgrown_heaps(case: Case) -> Iterator[Candidate]:
     """
     for actor in case:
         limit = limit_of_command(actor) if actor.name == "java" else 0
-        if not limit or not actor.failed or actor.end.signal or actor.end.code in _HEAP_EXITS:
+        by_itself = actor.failed and actor.end.code <= _SIGNALS
+        if not limit or not by_itself or actor.end.code in _HEAP_EXITS:
             continue
         held = anonymous_at_end(actor) - JVM_BYTES
         if held < _HALF * limit or any(c.call == CallKind.MEMORY for c in actor.calls):
