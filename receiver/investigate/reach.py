@@ -64,7 +64,7 @@ def _of_a_failure_that_failed_nothing(
     """Why it failed is asked first; that its parent went on is said beside it."""
     if subject not in failed or CLASSES[candidate.cause].nature is Nature.FACET:
         return None
-    text = f"{subject.who} failed, and no process below it had failed before."
+    text = f"{subject.who} failed, and no process below it was seen to fail before."
     return supports("place.reach.failed_without_harm", SOME, text, ends(subject))
 
 

@@ -9,6 +9,7 @@ from receiver.investigate import report as rp
 from receiver.investigate.aftermath import redone_by, written_alike
 from receiver.investigate.case import Case, task_key
 from receiver.investigate.causes.common import died_of, sender_text
+from receiver.investigate.causes.kill_context import is_stranger
 from receiver.investigate.citations import Citations
 from receiver.investigate.coverage import why_unseen
 from receiver.investigate.engine import Ranked
@@ -203,7 +204,7 @@ def _ends_that_were_asked_for(case: Case) -> Iterator[tuple[str, Iterable[Fact]]
             if s.handled
             and s.signal in POLITE
             and s.code <= 0
-            and case.actors.get(s.sender) is None
+            and is_stranger(case, actor, s)
             and 0 <= actor.end_ns - s.time_boottime_ns <= _ASKED_NS
         ]
         if asked and not actor.failed:

@@ -182,3 +182,20 @@ def test_the_shell_goes_on_and_not_its_fork_that_ended(*, becomes: bool) -> None
     assert report_of(story).hypotheses[0].summary == (
         f"python3 ({step.tgid}) exited with status 3; {went_on}, and exited with status 0."
     )
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_short_command_of_the_run_is_no_stranger(*, known: bool) -> None:
+    """`kill PID` of the script lives for so short a time that it is only counted."""
+    story = Story()
+    root = story.command("bash", "job.sh")
+    helper = story.spawn(root, "python3", "serve.py")
+    story.step(3_000)
+    sender = story.spawn(root, "kill", str(helper.tgid)) if known else ProcessKey(666, 5)
+    story.signal(sender, helper, signal.SIGTERM, comm="kill", handled=1)
+    if known:
+        story.exit(sender, after_ms=1)
+    story.exit(helper, after_ms=20)
+    story.exit(root)
+    told = [line.text for line in report_of(story).normality if "SIGTERM" in line.text]
+    assert [("not part of this run" in text) for text in told] == ([] if known else [True])

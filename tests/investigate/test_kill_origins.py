@@ -14,7 +14,7 @@ from receiver.events import ClosedFlag, ProcessKey, SignalFlag, SignalState, Wai
 from receiver.investigate.report import Hypothesis
 from receiver.model import NOBODY
 from tests.builders import Story
-from tests.investigate.telling import report_of
+from tests.investigate.telling import concluded, report_of
 
 RUNC, SHIM, SYSTEMD = ProcessKey(500, 5), ProcessKey(400, 4), ProcessKey(1, 1)
 READ, FUTEX = 0, 202  # of x86-64
@@ -220,3 +220,24 @@ def test_a_signal_that_leaves_the_run_is_told(stranger: bool) -> None:
     text = "bash (1002) sent SIGKILL to postgres (99), which is not part of this run."
     assert (text in texts) is stranger
     assert any("not part of this run" in t for t in texts) is stranger
+
+
+@pytest.mark.parametrize("group", [False, True])
+def test_a_kill_command_of_the_script_is_no_stranger(*, group: bool) -> None:
+    """It lives for so short a time that it is only counted; its parent is a process of the run."""
+    story = Story()
+    root = story.command("bash", "job.sh")
+    steps = [story.spawn(root, "python3", f"step{n}.py") for n in range(3 if group else 1)]
+    story.step(3_000)
+    sender = story.spawn(root, "kill", "-9", "0")
+    parent = {"sender_comm": "kill", "sender_parent": root, "parent_comm": "bash"}
+    for step in steps:
+        story.signal(sender, step, signal.SIGKILL, comm="kill")
+        told(story, sender, step, signal.SIGKILL, **parent)
+    story.exit(sender, after_ms=1)
+    for step in steps:
+        story.exit(step, signal=signal.SIGKILL, after_ms=1)
+    story.exit(root, 137)
+    for each in concluded(story, root).considered:
+        said = " ".join(evidence.text for evidence in each.evidence)
+        assert "not part of this run" not in said and "not belong to the execution" not in said

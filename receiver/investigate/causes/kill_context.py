@@ -30,6 +30,23 @@ def state_of(actor: ProcessSnapshot, event: Signal) -> SignalState | None:
     return min(near, key=lambda s: abs(s.time_boottime_ns - event.time_boottime_ns), default=None)
 
 
+def belongs(case: Case, actor: ProcessSnapshot, event: Signal) -> bool:
+    """Whether the sender is known to be a process of this run.
+
+    The report only counts short processes, such as kill(1). Their parents tell where they belong.
+    """
+    state = state_of(actor, event)
+    line = line_of(state) if state is not None else ()
+    return any(key in case.actors for key in (event.sender, *(key for key, _ in line)))
+
+
+def is_stranger(case: Case, actor: ProcessSnapshot, event: Signal) -> bool:
+    """Whether the sender is known to be no process of this run."""
+    state = state_of(actor, event)
+    known = not case.left_out or (state is not None and state.sender_parent.tgid > 0)
+    return known and not belongs(case, actor, event)
+
+
 def ignored_before(actor: ProcessSnapshot, until_ns: int) -> SignalState | None:
     """Returns the first request to end that the process ignored before this time."""
     return next(
@@ -87,11 +104,13 @@ def signal_context(case: Case, actor: ProcessSnapshot, event: Signal) -> list[Ev
     text = f"When {signal_name(event.signal)} came to {actor.who}, {doing + ';' if doing else ''}"
     return [
         context("kill.target.state", f"{text} {used}.".replace("  ", " "), [fact(state)]),
-        *_sender(case, state, event),
+        *_sender(case, actor, state, event),
     ]
 
 
-def _sender(case: Case, state: SignalState, event: Signal) -> list[Evidence]:
+def _sender(
+    case: Case, actor: ProcessSnapshot, state: SignalState, event: Signal
+) -> list[Evidence]:
     (_, name), *parents = line_of(state)
     who = f"{name} ({state.sender.tgid})"
     if event.code <= 0 and state.state_flags & SignalFlag.WITHOUT_CALL:
@@ -100,7 +119,7 @@ def _sender(case: Case, state: SignalState, event: Signal) -> list[Evidence]:
             "cgroup.kill makes it do."
         )
         return [context("kill.sender.is_kernel", text, [fact(state)])]
-    if event.code > 0 or case.get(state.sender) is not None:
+    if event.code > 0 or case.get(state.sender) is not None or belongs(case, actor, event):
         return []
     known = [f"{comm} ({key.tgid})" for key, comm in parents if key.tgid]
     text = f"{who} is not part of this run. It ran below {', below '.join(known)}."

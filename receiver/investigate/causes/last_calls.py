@@ -131,7 +131,7 @@ def _passed_on(case: Case, actor: ProcessSnapshot, ended: ProcessSnapshot) -> li
     if actor in case.path or above is None or above not in case.path:
         return []
     if ended is not actor:
-        text = f"{ended.who} failed, and none of its processes failed by itself after that call."
+        text = f"{ended.who} failed, and no failure of its processes after that call was seen."
         return [supports("last.call.of_a_worker", SOME, text, ends(ended))]
     after = above.end_ns - actor.end_ns
     whose = "Its parent " if above.key == actor.parent else ""

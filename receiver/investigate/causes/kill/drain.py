@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 
-from receiver.events import ProcessKey, Signal
+from receiver.events import Signal
 from receiver.investigate.cards import Via, cause_class, to
 from receiver.investigate.case import Case
 from receiver.investigate.causes.absences import no_sender
@@ -14,6 +14,7 @@ from receiver.investigate.causes.common import (
     progress,
     sender_culprit,
 )
+from receiver.investigate.causes.kill_context import belongs
 from receiver.investigate.causes.killings import TOGETHER_NS, killings
 from receiver.investigate.causes.limits import common_limit
 from receiver.investigate.evidence import (
@@ -33,10 +34,6 @@ from receiver.model import POLITE
 from receiver.units import SECOND
 
 
-def _is_outside(case: Case, key: ProcessKey) -> bool:
-    return case.actors.get(key) is None
-
-
 def drains(case: Case) -> Iterator[Candidate]:
     """Finds signals to a whole group at once, and a SIGKILL after a grace period."""
     for killing in killings(case):
@@ -54,7 +51,7 @@ def _drain(case: Case, victim: ProcessSnapshot, event: Signal) -> Iterator[Candi
     evidence = _ended_as_group(event, received)
     if not evidence:
         return
-    if _is_outside(case, event.sender):
+    if not belongs(case, victim, event):
         text = "The sender does not belong to the execution."
         evidence.append(supports("kill.drain.sender_outside", SOME, text, [fact(event)]))
     elif any(a.key == event.sender for a in case.above(victim)):
