@@ -93,7 +93,7 @@ def conclude(case: Case) -> Conclusion:
     again = survived(case) if not broke else set()
     asked = [s for s in every if broke or s.harms_without_failure or s.subject in again]
     graph = Graph(case, asked, log_odds)
-    roots, context = _roots(graph, broke=broke)
+    roots, delays = _roots(graph, broke=broke)
     own = [n for n in roots if graph.explains_the_task(n)]
     incidents = _incidents(case, graph, own)
     first = incidents[0] if incidents else Explanation(ranked=())
@@ -111,7 +111,7 @@ def conclude(case: Case) -> Conclusion:
         symptoms=tuple(found),
         first=first,
         others=tuple(i for i in beside if i.ranked[0].confidence >= CONFIDENT),
-        context=tuple(graph.nodes[n] for n in context),
+        context=tuple(graph.nodes[n] for n in delays),
         considered=(*graph.nodes, *(s for s in every if s not in asked)),
     )
 
@@ -153,7 +153,7 @@ def _roots(graph: Graph, *, broke: bool) -> tuple[list[int], list[int]]:
     A wait, or a lack of CPU time, makes no process fail: a deadline in the run must show it, or the
     process must have given up the wait.
     """
-    roots, context = [], []
+    roots, delays = [], []
     for number, each in enumerate(graph.nodes):
         if (
             broke
@@ -161,10 +161,10 @@ def _roots(graph: Graph, *, broke: bool) -> tuple[list[int], list[int]]:
             and not each.gave_up
             and not graph.meets_a_deadline(number)
         ):
-            context.append(number)
+            delays.append(number)
         elif graph.parent(number) is None:
             roots.append(number)
-    return sorted(roots, key=graph.order), context
+    return sorted(roots, key=graph.order), delays
 
 
 def _incidents(case: Case, graph: Graph, roots: list[int]) -> list[Explanation]:

@@ -64,7 +64,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     uses: tuple[Use, ...]
     changes: tuple[FileChanged, ...]
     calls: tuple[CallFailed, ...]
-    # Its last failed calls, the oldest first; empty unless it failed.
+    # The oldest first; empty unless it failed, or is a fork that works for the process above it.
     last_failures: tuple[LastFailure, ...]
     holders: tuple[Holder, ...]  # who had what it was refused, or waited for
     peers: tuple[Peer, ...]

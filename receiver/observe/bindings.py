@@ -121,11 +121,11 @@ class Bindings:
             for use in self._facts.files.of(process.key).uses.values()
             if use.version is not None and use.version.writers
         }
-        latest = list(process.steps) if len(process.steps) == 1 else []
+        only = list(process.steps) if len(process.steps) == 1 else []
         for thread, step in list(process.steps.items()):
             # Killed at work: its only step, or one that it was writing, was lost. Of several
             # threads, each may have completed the step that it began last.
-            interrupted = bool(end.signal) and (thread in latest or id(step) in torn)
+            interrupted = bool(end.signal) and (thread in only or id(step) in torn)
             self.attempts.end_step(
                 process,
                 thread,
