@@ -20,8 +20,6 @@ for n in range(int(sys.argv[2])):
     time.sleep(0.005)
 f.close()
 """
-
-
 READER = """
 say("reader")
 rows = open(sys.argv[1]).read().splitlines()

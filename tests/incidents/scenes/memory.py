@@ -70,8 +70,6 @@ for _ in range(400):
     held.append(bytearray(b"x" * (4 << 20)))
     time.sleep(float(sys.argv[2]))
 """
-
-
 QUIET = """
 say("quiet")
 held = bytearray(b"y" * (60 << 20))

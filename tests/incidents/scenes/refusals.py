@@ -12,11 +12,7 @@ from tests.incidents.results import Truth
 from tests.incidents.scene import scene
 
 PYTHON = f"{sys.executable} -S"
-
-
 OWN = Truth("none.not_visible", verdict="not_visible")
-
-
 HEALTHY = Truth("none.healthy", verdict="healthy")
 
 
