@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from receiver.events import LastFailure, ProcessKey, SubjectKind
+from receiver.events import LastFailure, Neighbour, ProcessKey, ProcessSample, SubjectKind
 from receiver.investigate.engine import Conclusion, conclude
 from receiver.investigate.history import History
 from receiver.investigate.report import Hypothesis, Report
+from receiver.units import SECOND
 from tests.builders import MS, Story
 
 
@@ -56,3 +57,19 @@ def last_failed(story: Story, who: ProcessKey, *, ago_ms: float = 5, **fields: A
         "failed_boottime_ns": story.now - int(ago_ms * MS),
     }
     story.fact(LastFailure, who, **(values | fields))
+
+
+def waits_for_a_cpu(story: Story, key: ProcessKey, seconds: int = 12) -> None:
+    """It waits most of the time, and a stranger takes the CPU."""
+    for step in range(seconds):
+        story.step(1_000)
+        story.fact(
+            ProcessSample,
+            key,
+            threads=1,
+            running_threads=1,
+            run_delay_ns=step * SECOND * 7 // 10,
+            cpu_runtime_ns=step * SECOND * 3 // 10,
+        )
+        story.fact(Neighbour, ProcessKey(77, 5), cpu_ns=SECOND, interval_ns=SECOND, comm="simulate")
+        story.tick(0)

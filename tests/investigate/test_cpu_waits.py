@@ -6,10 +6,10 @@ import signal
 
 import pytest
 
-from receiver.events import Neighbour, ProcessKey, ProcessSample
+from receiver.events import ProcessKey, ProcessSample
 from receiver.units import MIB, SECOND
 from tests.builders import MS, Story
-from tests.investigate.telling import cause_of, concluded, follows, report_of
+from tests.investigate.telling import cause_of, concluded, follows, report_of, waits_for_a_cpu
 
 
 @pytest.mark.parametrize(("throttled", "after"), [(9, ["cpu.quota"]), (0, [])])
@@ -107,22 +107,6 @@ def test_a_time_limit_names_the_time_that_went_into_waiting_for_a_cpu(
     assert bool(found) is told
     if told:
         assert found[0].startswith(f"The threads of python3 ({step.tgid}) had waited for a CPU")
-
-
-def waits_for_a_cpu(story: Story, key: ProcessKey, seconds: int = 12) -> None:
-    """It waits most of the time, and a stranger takes the CPU."""
-    for step in range(seconds):
-        story.step(1_000)
-        story.fact(
-            ProcessSample,
-            key,
-            threads=1,
-            running_threads=1,
-            run_delay_ns=step * SECOND * 7 // 10,
-            cpu_runtime_ns=step * SECOND * 3 // 10,
-        )
-        story.fact(Neighbour, ProcessKey(77, 5), cpu_ns=SECOND, interval_ns=SECOND, comm="simulate")
-        story.tick(0)
 
 
 @pytest.mark.parametrize("ending", ["status", "crash", "limit"])

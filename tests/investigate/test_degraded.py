@@ -8,8 +8,7 @@ from receiver.events import ConnectionStage
 from receiver.units import SECOND
 from tests.builders import Story
 from tests.investigate.peers import link, resets
-from tests.investigate.telling import report_of
-from tests.investigate.test_cpu_waits import waits_for_a_cpu
+from tests.investigate.telling import report_of, waits_for_a_cpu
 
 
 @pytest.mark.parametrize("again", [False, True])
