@@ -38,7 +38,7 @@ from receiver.units import MIB
 
 _NEAR = 0.85  # of a limit: memory above this share is close to it
 _PLATEAU = 0.05
-_HALF = 0.4
+_WELL_FILLED = 0.4  # of a limit: large objects waste up to half of the heap
 _SIGNALS = 128  # a JVM that a signal asks to end exits with this and the number of the signal
 _ABORTS = (signal.SIGABRT, signal.SIGTRAP, signal.SIGILL)
 
@@ -103,7 +103,7 @@ def outgrown_heaps(case: Case) -> Iterator[Candidate]:
         if not limit or not by_itself or actor.end.code in _HEAP_EXITS:
             continue
         held = anonymous_at_end(actor) - JVM_BYTES
-        if held < _HALF * limit or any(c.call == CallKind.MEMORY for c in actor.calls):
+        if held < _WELL_FILLED * limit or any(c.call == CallKind.MEMORY for c in actor.calls):
             continue
         grew = grew_to_its_end(actor)
         if actor.oom is not None or not grew:
