@@ -174,3 +174,17 @@ def test_a_neighbour_that_grew_more_speaks_against_the_victims_own_growth(
     victim = hypothesis(report_of(story), "mem.cgroup_oom")
     (about,) = [w for w in victim.weighed if w.text.startswith("greedy (77)")]
     assert about.role == role
+
+
+def test_a_division_by_zero_is_a_fault_of_its_own_code_and_not_denied() -> None:
+    """SIGFPE is another class than SIGSEGV and SIGBUS: only these two were not seen."""
+    story = Story()
+    root = story.command("bash", "job.sh")
+    worker = story.spawn(root, "rank")
+    story.signal(worker, worker, signal.SIGFPE, code=1)
+    story.exit(worker, signal=signal.SIGFPE)
+    story.exit(root, 136)
+    (lead, *_) = report_of(story).hypotheses
+    (denied,) = (r.because for r in lead.ruled_out if r.cause == "crash.segv")
+    assert lead.cause == "crash.abort_ill"
+    assert denied == "No event shows a SIGSEGV or SIGBUS that it caused itself."

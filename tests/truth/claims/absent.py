@@ -55,8 +55,8 @@ _SHOWN: tuple[tuple[str, Callable[[Scene], bool | None]], ...] = (
     ),
     (r"a SIGABRT", _nobody(lambda life: life.killed_by == "SIGABRT")),
     (
-        r"a fault in its own code",
-        _nobody(lambda life: life.killed_by in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE")),
+        r"a SIGSEGV or SIGBUS that it caused itself",
+        _nobody(lambda life: life.killed_by in ("SIGSEGV", "SIGBUS")),
     ),
     (r"a SIGBUS", _nobody(lambda life: life.killed_by == "SIGBUS")),
     (r"a tmpfs that was full", _hardly(lambda life: life.killed_by == "SIGBUS" or _full(life))),

@@ -8,7 +8,7 @@ from receiver.investigate.causes.ends import crashes
 CARD = cause_class(
     name="crash.segv",
     title="native code crashed",
-    predicts="a fault in its own code",
+    predicts="a SIGSEGV or SIGBUS that it caused itself",
     rivals="kill.supervisor crash.abort_ill fs.replaced mem.shm_full",
     tag="pin_library",
     fix=(
