@@ -81,7 +81,9 @@ def test_a_fault_of_ours_is_one_line_with_its_traceback_in_a_file(
         fault = ArithmeticError(f"a\nb {number}")
         assert guard.guarded(lambda fault=fault: _fails(fault)) == 70  # type: ignore[misc]
         err = capsys.readouterr().err
-        assert err.startswith("kwitness: internal error: ArithmeticError at test_guard.py:")
+        assert err.startswith(
+            f"kwitness: internal error: ArithmeticError at {Path(__file__).name}:"
+        )
         assert err[:-1].isprintable()
     (kept,) = tmp_path.iterdir()  # a service that is started again and again keeps the last one
     assert str(kept) in err

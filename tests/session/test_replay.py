@@ -46,7 +46,7 @@ def test_a_replay_gives_the_same_works_reports_and_otlp(tmp_path: Path) -> None:
     assert [SIGNATURE_NOTE in r.decode() for r in told.reports] == [False, False, True, False]
 
 
-MATTERS = set(FrameKind) - {  # these have tests of their own, here and in test_recording.py
+MATTERS = set(FrameKind) - {  # these have tests of their own, here and in tests/recording
     FrameKind.FINISH,
     FrameKind.WATCH,
     FrameKind.VANISHED,
